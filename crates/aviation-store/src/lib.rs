@@ -1,0 +1,1 @@
+//! The aviation tables and the only SQL that touches them.

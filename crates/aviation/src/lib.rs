@@ -1,0 +1,1 @@
+//! Records and rules of flying, as pure functions.

@@ -1,0 +1,3 @@
+//! Clocks, cells, lives and the changesets that carry them.
+
+pub mod hlc;

@@ -1,0 +1,1 @@
+//! One installation: merged tables, sealed logs and signed history in one SQLite database.

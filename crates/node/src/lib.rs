@@ -1,0 +1,1 @@
+//! A running device: drives the protocol over every transport.

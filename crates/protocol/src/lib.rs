@@ -1,0 +1,1 @@
+//! The sync session: one state machine for a link, without IO.

@@ -1,0 +1,1 @@
+//! Turns ordinary SQLite tables into tables that merge.

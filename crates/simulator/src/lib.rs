@@ -1,0 +1,1 @@
+//! Whole nodes on a seeded network, disk and clock, in one thread.

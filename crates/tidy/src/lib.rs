@@ -1,0 +1,1 @@
+//! House rules that fail in the ordinary test run.

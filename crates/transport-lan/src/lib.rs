@@ -1,0 +1,1 @@
+//! Finds neighbours by mDNS and talks to them over encrypted sockets.

@@ -1,0 +1,1 @@
+//! What moves opaque frames between two devices: the port every driver implements.
