@@ -1,0 +1,1 @@
+//! A LAN in a box: hosts of their own on one bridge, for tests.
