@@ -7,8 +7,12 @@ use aeroedge_tidy::Finding;
 use aeroedge_tidy::read::{self, Workspace};
 
 static WORKSPACE: LazyLock<Workspace> = LazyLock::new(|| {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    read::workspace(&root.canonicalize().unwrap()).unwrap()
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = here
+        .ancestors()
+        .nth(2)
+        .expect("crates/tidy lies in the workspace");
+    read::workspace(root).expect("the workspace can be read")
 });
 
 #[track_caller]
