@@ -1,0 +1,3 @@
+//! The lab itself, tried with ordinary programs on its hosts.
+
+mod in_namespaces;
