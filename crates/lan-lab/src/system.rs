@@ -1,10 +1,11 @@
 //! The programs that build the network: how they are called and how they fail.
 
-use std::io;
+use std::error::Error;
 use std::process::{Command, Stdio};
+use std::{fmt, io};
 
 /// A lab could not be built or changed.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum LabError {
     /// The process may not make network namespaces.
     #[error("make a network of its own without root; run the test as root: make test-lan")]
@@ -34,6 +35,17 @@ pub enum LabError {
         /// How many were lost.
         dropped: u64,
     },
+}
+
+/// The sentence rather than the fields: tests unwrap this error, and whoever runs them should read what to do.
+impl fmt::Debug for LabError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "failed to {self}")?;
+        match self.source() {
+            Some(source) => write!(formatter, ": {source}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Runs `program`, waits for it, and gives what it said on standard output.
@@ -88,6 +100,18 @@ fn start_in(stat: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unwrapped_error_says_what_to_do() {
+        assert!(format!("{:?}", LabError::NotRoot).contains("make test-lan"));
+        let missing = LabError::Start {
+            program: "tcpdump",
+            source: io::ErrorKind::NotFound.into(),
+        };
+        let said = format!("{missing:?}");
+        assert!(said.contains("scripts/setup.sh test"), "{said}");
+        assert!(said.contains("not found"), "{said}");
+    }
 
     #[test]
     fn the_effective_user_is_the_second_number() {
