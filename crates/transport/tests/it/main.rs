@@ -1,0 +1,3 @@
+//! Links as their users see them.
+
+mod memory;
