@@ -1,0 +1,333 @@
+//! Brings one compartment of two ends together, then keeps it so: who has what, and what to read next.
+//!
+//! Invariant: an entry is read for the peer only if the peer lacks it as far as this end knows; what was sent, what came
+//! from the peer and what the peer announced is never sent. Positions only ever rise.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use aeroedge_ids::{Millis, Seq, WriterKey};
+use sha2::{Digest, Sha256};
+
+use crate::event::{Cursor, Frontier, Origin, Run};
+use crate::limits::WRITERS_MAX;
+use crate::reason::CloseReason;
+
+/// What comes of comparing digests.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    /// Nothing to exchange.
+    Equal,
+    /// The own frontier is to be sent.
+    Differs,
+}
+
+#[derive(Debug)]
+pub(crate) struct EntrySync {
+    /// What this end holds and can vouch for.
+    local: Frontier,
+    /// The frontier described by the digest that is out, until the peer's digest has come.
+    digested: Option<Frontier>,
+    /// What the peer holds, was sent, or announced.
+    peer: Arc<Frontier>,
+    peer_known: bool,
+    /// Where the peer lacks something / where it holds more.
+    behind: BTreeSet<WriterKey>,
+    ahead: BTreeSet<WriterKey>,
+    /// Writers of which the peer wants no more / of which this end took no more.
+    declined_by_peer: BTreeSet<WriterKey>,
+    declined_here: BTreeSet<WriterKey>,
+    /// Last seq that came from the peer, by writer.
+    received: BTreeMap<WriterKey, Seq>,
+    /// Writers whose entries are only announced, until this time.
+    held: BTreeMap<WriterKey, Millis>,
+    cursor: Cursor,
+    /// The store said there is nothing more although the peer lacks something: wait for the frontier to move.
+    stalled: bool,
+    /// Bytes reserved for the read that is under way.
+    pub(crate) reading: Option<usize>,
+    /// Batches sent and not yet acknowledged.
+    pub(crate) in_flight: usize,
+    /// Batches received and not yet applied.
+    pub(crate) applying: usize,
+    /// Whether the session has this compartment in its line of those to read for.
+    pub(crate) in_line: bool,
+    in_sync: bool,
+}
+
+impl EntrySync {
+    pub(crate) fn new(local: Frontier) -> Self {
+        Self {
+            digested: Some(local.clone()),
+            local,
+            peer: Arc::default(),
+            peer_known: false,
+            behind: BTreeSet::new(),
+            ahead: BTreeSet::new(),
+            declined_by_peer: BTreeSet::new(),
+            declined_here: BTreeSet::new(),
+            received: BTreeMap::new(),
+            held: BTreeMap::new(),
+            cursor: Cursor::START,
+            stalled: false,
+            reading: None,
+            in_flight: 0,
+            applying: 0,
+            in_line: false,
+            in_sync: false,
+        }
+    }
+
+    /// The digest to send when the compartment is opened.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        digest(&self.local)
+    }
+
+    pub(crate) fn local(&self) -> &Frontier {
+        &self.local
+    }
+
+    pub(crate) fn peer(&self) -> Arc<Frontier> {
+        Arc::clone(&self.peer)
+    }
+
+    pub(crate) fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// The peer's digest has come.
+    pub(crate) fn compare(&mut self, peer_digest: [u8; 32]) -> Result<Comparison, CloseReason> {
+        let digested = self.digested.take().ok_or(CloseReason::WrongOrder)?;
+        if digest(&digested) != peer_digest {
+            return Ok(Comparison::Differs);
+        }
+        self.peer = Arc::new(digested);
+        self.peer_known = true;
+        self.recompute();
+        Ok(Comparison::Equal)
+    }
+
+    /// The peer's frontier has come.
+    pub(crate) fn on_peer_frontier(&mut self, frontier: Frontier) -> Result<(), CloseReason> {
+        if self.peer_known || self.digested.is_some() {
+            return Err(CloseReason::WrongOrder);
+        }
+        self.peer = Arc::new(frontier);
+        self.peer_known = true;
+        self.recompute();
+        Ok(())
+    }
+
+    /// The peer took entries in from elsewhere.
+    pub(crate) fn on_advance(&mut self, changed: &Frontier) -> Result<(), CloseReason> {
+        if !self.peer_known {
+            return Err(CloseReason::WrongOrder);
+        }
+        for (writer, seq) in changed {
+            self.raise_peer(*writer, *seq)?;
+        }
+        Ok(())
+    }
+
+    /// The own frontier moved. Returns what to announce to the peer.
+    pub(crate) fn on_local(
+        &mut self,
+        changed: &Frontier,
+        origin: Origin,
+        now: Millis,
+        delay_ms: u64,
+    ) -> Frontier {
+        let mut announced = Frontier::new();
+        for (writer, seq) in changed {
+            let held = self.local.entry(*writer).or_default();
+            if *seq <= *held {
+                continue;
+            }
+            *held = *seq;
+            self.stalled = false;
+            self.place(*writer);
+            if origin == Origin::Elsewhere
+                && delay_ms > 0
+                && self.peer_known
+                && self.behind.contains(writer)
+            {
+                self.held.entry(*writer).or_insert(Millis(now.0 + delay_ms));
+                announced.insert(*writer, *seq);
+            } else {
+                self.held.remove(writer);
+            }
+        }
+        announced
+    }
+
+    /// Forgets the delay of what is due.
+    pub(crate) fn release(&mut self, now: Millis) {
+        self.held.retain(|_, due| *due > now);
+    }
+
+    /// Whether there is something to read for the peer now.
+    pub(crate) fn wants_read(&self) -> bool {
+        self.peer_known
+            && self.reading.is_none()
+            && !self.stalled
+            && self
+                .behind
+                .iter()
+                .any(|writer| !self.held.contains_key(writer))
+    }
+
+    /// What the store gave; returns the runs without what the peer has by now. A gap is the store's fault.
+    pub(crate) fn on_read(
+        &mut self,
+        runs: Vec<Run>,
+        next: Cursor,
+        exhausted: bool,
+    ) -> Result<Vec<Run>, CloseReason> {
+        let mut fresh = Vec::with_capacity(runs.len());
+        for mut run in runs {
+            let has = self.peer.get(&run.writer).copied().unwrap_or_default();
+            if run.last() <= has
+                || run.entries.is_empty()
+                || self.declined_by_peer.contains(&run.writer)
+            {
+                continue;
+            }
+            if run.first > has.next() || run.first == Seq::NONE {
+                return Err(CloseReason::StoreFailed);
+            }
+            let known = (has.next().0 - run.first.0) as usize;
+            run.entries.drain(..known);
+            run.first = has.next();
+            let last = run.last();
+            if run.head.is_some_and(|head| head.seq != last) {
+                return Err(CloseReason::StoreFailed);
+            }
+            let local = self.local.entry(run.writer).or_default();
+            *local = (*local).max(last);
+            Arc::make_mut(&mut self.peer).insert(run.writer, last);
+            self.place(run.writer);
+            fresh.push(run);
+        }
+        let no_progress = fresh.is_empty() && (exhausted || next <= self.cursor);
+        if no_progress && !self.behind.is_empty() {
+            // Something is missing that the frontier promised. Look once from the start, then wait for news.
+            self.stalled = self.cursor == Cursor::START;
+            self.cursor = Cursor::START;
+        } else {
+            self.cursor = next;
+        }
+        Ok(fresh)
+    }
+
+    /// Runs came from the peer; returns those to apply.
+    pub(crate) fn on_runs(&mut self, runs: Vec<Run>) -> Result<Vec<Run>, CloseReason> {
+        let mut kept = Vec::with_capacity(runs.len());
+        if !self.peer_known {
+            return Err(CloseReason::WrongOrder);
+        }
+        for run in runs {
+            let received = self.received.entry(run.writer).or_default();
+            if run.first <= *received {
+                return Err(CloseReason::Repeated);
+            }
+            *received = run.last();
+            if self.received.len() > WRITERS_MAX {
+                return Err(CloseReason::Oversized);
+            }
+            self.raise_peer(run.writer, run.last())?;
+            if !self.declined_here.contains(&run.writer) {
+                kept.push(run);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// The peer wants no more of these writers.
+    pub(crate) fn on_declined_by_peer(&mut self, writers: &[WriterKey]) {
+        for writer in writers {
+            self.declined_by_peer.insert(*writer);
+            self.place(*writer);
+        }
+    }
+
+    /// This end wants no more of these writers.
+    pub(crate) fn on_declined_here(&mut self, writers: &[WriterKey]) {
+        for writer in writers {
+            self.declined_here.insert(*writer);
+            self.place(*writer);
+        }
+    }
+
+    /// Whether both ends just became equal.
+    pub(crate) fn take_in_sync(&mut self) -> bool {
+        let now = self.peer_known
+            && self.behind.is_empty()
+            && self.ahead.is_empty()
+            && self.reading.is_none()
+            && self.in_flight == 0
+            && self.applying == 0;
+        let became = now && !self.in_sync;
+        self.in_sync = now;
+        became
+    }
+
+    pub(crate) fn is_in_sync(&self) -> bool {
+        self.in_sync
+    }
+
+    fn raise_peer(&mut self, writer: WriterKey, seq: Seq) -> Result<(), CloseReason> {
+        if self.peer.get(&writer).copied().unwrap_or_default() < seq {
+            Arc::make_mut(&mut self.peer).insert(writer, seq);
+            self.place(writer);
+        }
+        if self.peer.len() > WRITERS_MAX {
+            return Err(CloseReason::Oversized);
+        }
+        Ok(())
+    }
+
+    fn recompute(&mut self) {
+        let writers: BTreeSet<WriterKey> =
+            self.local.keys().chain(self.peer.keys()).copied().collect();
+        for writer in writers {
+            self.place(writer);
+        }
+    }
+
+    /// Puts a writer where its two positions belong.
+    fn place(&mut self, writer: WriterKey) {
+        let local = self.local.get(&writer).copied().unwrap_or_default();
+        let peer = self.peer.get(&writer).copied().unwrap_or_default();
+        set(
+            &mut self.behind,
+            writer,
+            local > peer && !self.declined_by_peer.contains(&writer),
+        );
+        set(
+            &mut self.ahead,
+            writer,
+            peer > local && !self.declined_here.contains(&writer),
+        );
+        if !self.behind.contains(&writer) {
+            self.held.remove(&writer);
+        }
+    }
+}
+
+fn set(writers: &mut BTreeSet<WriterKey>, writer: WriterKey, belongs: bool) {
+    if belongs {
+        writers.insert(writer);
+    } else {
+        writers.remove(&writer);
+    }
+}
+
+fn digest(frontier: &Frontier) -> [u8; 32] {
+    let mut sha = Sha256::new();
+    sha.update(b"aeroedge frontier v1");
+    for (writer, seq) in frontier.iter().filter(|(_, seq)| **seq > Seq::NONE) {
+        sha.update(writer.as_bytes());
+        sha.update(seq.0.to_be_bytes());
+    }
+    sha.finalize().into()
+}
