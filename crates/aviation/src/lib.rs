@@ -1,1 +1,6 @@
 //! Records and rules of flying, as pure functions.
+//!
+//! Nothing here reads a clock, a file, a random number or a database: a date, the bytes of a file or a seed arrive as
+//! arguments, and the same arguments always give the same answer.
+
+pub mod logbook;
