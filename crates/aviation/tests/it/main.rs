@@ -1,0 +1,8 @@
+//! Crate tests: the ForeFlight reader against every generation of export, golden totals and damaged files.
+
+#[cfg(test)]
+mod damage;
+#[cfg(test)]
+mod generations;
+#[cfg(test)]
+mod golden;
