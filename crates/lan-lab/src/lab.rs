@@ -8,13 +8,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::Capture;
 use crate::system::{LabError, ip, process_start, require_root, run};
 
 const FAMILY: &str = "aeroedge-lab";
-/// Ten labs may have ten hosts each; more in one would not fit the addresses.
+/// What fits the addresses of one network of /24.
 const MOST_HOSTS: usize = 250;
+const LONGEST_WAIT_FOR_LINK: Duration = Duration::from_secs(10);
 
 static LABS_OF_THIS_PROCESS: AtomicU32 = AtomicU32::new(0);
 
@@ -85,9 +87,10 @@ impl Lab {
         self.at_bridge(&format!("link set {} nomaster", self.port(host)))
     }
 
-    /// Mends what [`Lab::cut`] or [`Lab::silence`] did.
+    /// Mends what [`Lab::cut`] or [`Lab::silence`] did; returns when the cable carries again.
     pub fn restore(&self, host: usize) -> Result<(), LabError> {
-        self.at_bridge(&format!("link set {} master bridge up", self.port(host)))
+        self.at_bridge(&format!("link set {} master bridge up", self.port(host)))?;
+        self.wait_for_link(host)
     }
 
     /// Gives `host` a further address on the same cable, in a network of /24 or /64.
@@ -160,6 +163,23 @@ impl Lab {
     /// Without a default route, multicast has to be told which way to go.
     fn route_multicast(&self, host: usize) -> Result<(), LabError> {
         self.at_host(host, "route replace 224.0.0.0/4 dev eth0")
+    }
+
+    /// The kernel may take up to a second to notice that a cable is plugged in.
+    fn wait_for_link(&self, host: usize) -> Result<(), LabError> {
+        let (switch, port, namespace) = (self.switch(), self.port(host), self.namespace(host));
+        let deadline = Instant::now() + LONGEST_WAIT_FOR_LINK;
+        loop {
+            let port = ip(&format!("-d -n {switch} link show {port}"))?;
+            let cable = ip(&format!("-n {namespace} link show eth0"))?;
+            if port.contains("state forwarding") && cable.contains("state UP") {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(LabError::NoLink { host });
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     fn at_bridge(&self, line: &str) -> Result<(), LabError> {

@@ -26,6 +26,12 @@ pub enum LabError {
         /// What it said on standard error.
         said: String,
     },
+    /// The cable of a host was plugged in and carries nothing.
+    #[error("bring up the cable of host {host}; look at ip -d link in its namespaces")]
+    NoLink {
+        /// Which host.
+        host: usize,
+    },
     /// The file that keeps labs from being built at the same moment cannot be locked, or the state of a process not read.
     #[error("look after the labs of this machine")]
     Bookkeeping(#[from] io::Error),
