@@ -3,12 +3,24 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Stdio;
 
-use aeroedge_lan_lab::{Capture, Lab};
+use aeroedge_lan_lab::{Capture, Lab, pcap_contains};
 
-/// Whether `address` answers `host` within a second.
+/// Whether `address` answers `host` within some seconds; a first packet may be lost while a link comes up.
 fn reaches(lab: &Lab, host: usize, address: impl Into<IpAddr>) -> bool {
+    ping(lab, host, address, &["-w", "5"])
+}
+
+/// Whether `host` gets no answer from `address` within a second.
+fn misses(lab: &Lab, host: usize, address: impl Into<IpAddr>) -> bool {
+    !ping(lab, host, address, &["-W", "1"])
+}
+
+/// Whether one answer came.
+fn ping(lab: &Lab, host: usize, address: impl Into<IpAddr>, options: &[&str]) -> bool {
     lab.command(host, "ping")
-        .args(["-c", "1", "-W", "1", &address.into().to_string()])
+        .args(["-c", "1"])
+        .args(options)
+        .arg(address.into().to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .status()
@@ -39,7 +51,7 @@ fn a_cut_host_is_out_of_reach_and_sees_it_until_it_is_restored() {
     assert_eq!(carrier(), "1");
     lab.cut(0).unwrap();
     assert_eq!(carrier(), "0");
-    assert!(!reaches(&lab, 1, lab.ipv4(0)));
+    assert!(misses(&lab, 1, lab.ipv4(0)));
     lab.restore(0).unwrap();
     assert_eq!(carrier(), "1");
     assert!(reaches(&lab, 1, lab.ipv4(0)));
@@ -55,7 +67,7 @@ fn a_silenced_host_keeps_its_carrier() {
         .output()
         .unwrap();
     assert_eq!(link.stdout, b"1\n");
-    assert!(!reaches(&lab, 1, lab.ipv4(0)));
+    assert!(misses(&lab, 1, lab.ipv4(0)));
     lab.restore(0).unwrap();
     assert!(reaches(&lab, 1, lab.ipv4(0)));
 }
@@ -64,7 +76,7 @@ fn a_silenced_host_keeps_its_carrier() {
 fn an_added_address_answers_beside_the_first() {
     let lab = Lab::new(2).unwrap();
     let second = Ipv4Addr::new(10, 77, 0, 200);
-    assert!(!reaches(&lab, 1, second));
+    assert!(misses(&lab, 1, second));
     lab.add_address(0, second.into()).unwrap();
     assert!(reaches(&lab, 1, second));
     assert!(reaches(&lab, 1, lab.ipv4(0)));
@@ -76,11 +88,11 @@ fn a_changed_address_replaces_the_first() {
     let other_v4 = Ipv4Addr::new(10, 77, 0, 201);
     lab.change_address(0, other_v4.into()).unwrap();
     assert!(reaches(&lab, 1, other_v4));
-    assert!(!reaches(&lab, 1, lab.ipv4(0)));
+    assert!(misses(&lab, 1, lab.ipv4(0)));
     let other_v6 = "fd77::201".parse::<IpAddr>().unwrap();
     lab.change_address(0, other_v6).unwrap();
     assert!(reaches(&lab, 1, other_v6));
-    assert!(!reaches(&lab, 1, lab.ipv6(0)));
+    assert!(misses(&lab, 1, lab.ipv6(0)));
 }
 
 #[test]
@@ -88,34 +100,20 @@ fn labs_beside_each_other_share_nothing() {
     let one = Lab::new(2).unwrap();
     let other = Lab::new(2).unwrap();
     one.cut(1).unwrap();
-    assert!(!reaches(&one, 0, one.ipv4(1)));
+    assert!(misses(&one, 0, one.ipv4(1)));
     assert!(reaches(&other, 0, other.ipv4(1)));
 }
 
-/// What the pings of [`ping_with_mark`] carry.
+/// What pings carry with [`WITH_MARK`].
 const MARK: &[u8] = b"canary in a mine";
 
-fn ping_with_mark(lab: &Lab, host: usize, address: Ipv4Addr) -> bool {
-    lab.command(host, "ping")
-        .args([
-            "-c",
-            "1",
-            "-W",
-            "1",
-            "-p",
-            "63616e61727920696e2061206d696e65",
-        ])
-        .arg(address.to_string())
-        .stdout(Stdio::null())
-        .status()
-        .expect("ping can be started")
-        .success()
-}
+/// Sends [`MARK`] once a second, for three seconds at most.
+const WITH_MARK: &[&str] = &["-w", "3", "-p", "63616e61727920696e2061206d696e65"];
 
 fn holds_mark(capture: Capture) -> bool {
     let file = capture.finish().expect("no packet was lost");
-    let bytes = std::fs::read(file).expect("the capture is there");
-    bytes.windows(MARK.len()).any(|window| window == MARK)
+    let searched = pcap_contains(&file, &[("mark", MARK)]).expect("the capture can be searched");
+    !searched.hits.is_empty()
 }
 
 #[test]
@@ -124,7 +122,7 @@ fn a_capture_holds_what_crossed_the_bridge() {
     let folder = tempfile::tempdir().unwrap();
     let at_bridge = lab.capture_all(&folder.path().join("bridge")).unwrap();
     let at_bystander = lab.capture(2, &folder.path().join("bystander")).unwrap();
-    assert!(ping_with_mark(&lab, 0, lab.ipv4(1)));
+    assert!(ping(&lab, 0, lab.ipv4(1), WITH_MARK));
     assert!(holds_mark(at_bridge));
     assert!(!holds_mark(at_bystander));
 }
@@ -138,7 +136,7 @@ fn multicast_is_heard_by_every_host() {
         lab.capture(host, &file).unwrap()
     });
     let everyone = Ipv4Addr::new(224, 0, 0, 251);
-    assert!(!ping_with_mark(&lab, 0, everyone), "nobody answers to all");
+    assert!(!ping(&lab, 0, everyone, WITH_MARK), "nobody answers to all");
     for capture in captures {
         assert!(holds_mark(capture));
     }
