@@ -1,0 +1,74 @@
+//! What the interface needs from the program behind it.
+//!
+//! The program answers with the types of this crate; it decides which words of an error a person may see.
+
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+
+use crate::problem::Failure;
+use crate::types::{
+    AircraftList, ConflictList, ContextList, Created, DeviceList, Event, Flight, FlightEntry,
+    FlightFilter, FlightPage, FlightTotals, Identity, Invite, Join, MemberList, NewAircraft,
+    NewContext, NewFlight, NewInvite, NewJoin, Paging, PeerList, SyncStatus,
+};
+
+/// A use case that is under way.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, Failure>>;
+
+/// The use cases behind the interface.
+///
+/// Identifiers arrive as the caller wrote them; the implementation reads them and answers [`Failure::NotFound`] for
+/// those it does not know.
+pub trait Service: Send + Sync + 'static {
+    /// Which program, device and person.
+    fn identity(&self) -> Answer<'_, Identity>;
+
+    /// Part of the logbook.
+    fn flights(&self, filter: FlightFilter, paging: Paging) -> Answer<'_, FlightPage>;
+    /// What the flights of a filter add up to.
+    fn flight_totals(&self, filter: FlightFilter) -> Answer<'_, FlightTotals>;
+    /// One flight.
+    fn flight(&self, id: String) -> Answer<'_, Flight>;
+    /// Logs a flight.
+    fn add_flight(&self, flight: NewFlight) -> Answer<'_, Created>;
+    /// Replaces what was logged; only fields that differ are written.
+    fn edit_flight(&self, id: String, entry: FlightEntry) -> Answer<'_, Flight>;
+    /// Deletes a flight in every context that holds it.
+    fn delete_flight(&self, id: String) -> Answer<'_, ()>;
+
+    /// The aircraft of one context, or of all.
+    fn aircraft(&self, context: Option<String>) -> Answer<'_, AircraftList>;
+    /// Adds an aircraft.
+    fn add_aircraft(&self, aircraft: NewAircraft) -> Answer<'_, Created>;
+
+    /// The contexts of this device.
+    fn contexts(&self) -> Answer<'_, ContextList>;
+    /// Makes a context.
+    fn create_context(&self, context: NewContext) -> Answer<'_, Created>;
+    /// Makes an invitation to a context.
+    fn invite(&self, context: String, invite: NewInvite) -> Answer<'_, Invite>;
+    /// Begins to join a context.
+    fn join(&self, join: NewJoin) -> Answer<'_, Join>;
+    /// How far joining has come.
+    fn join_state(&self, context: String) -> Answer<'_, Join>;
+    /// Gives up joining.
+    fn cancel_join(&self, context: String) -> Answer<'_, ()>;
+    /// The members of a context.
+    fn members(&self, context: String) -> Answer<'_, MemberList>;
+    /// The devices of all contexts.
+    fn devices(&self) -> Answer<'_, DeviceList>;
+
+    /// How this device stands with the others.
+    fn sync_status(&self) -> Answer<'_, SyncStatus>;
+    /// The devices met so far.
+    fn peers(&self) -> Answer<'_, PeerList>;
+    /// Looks for changes and peers at once.
+    fn sync_now(&self) -> Answer<'_, ()>;
+    /// Another process wrote to the database: make it durable and send it.
+    fn poke(&self) -> Answer<'_, ()>;
+    /// What was edited by several at once.
+    fn conflicts(&self) -> Answer<'_, ConflictList>;
+
+    /// What happens from now on.
+    fn events(&self) -> BoxStream<'static, Event>;
+}

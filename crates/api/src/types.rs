@@ -1,0 +1,22 @@
+//! What travels as JSON.
+//!
+//! Names and units are those of the records: durations are whole seconds, meters and distances hundredths, instants
+//! RFC 3339 in UTC. Input refuses fields it does not know, so that a misspelt one is not silently lost.
+
+mod contexts;
+mod flights;
+mod sync;
+
+pub use contexts::{
+    Context, ContextList, Device, DeviceList, Identity, Invite, Join, JoinState, Member,
+    MemberList, NewContext, NewInvite, NewJoin, Role,
+};
+pub use flights::{
+    Aircraft, AircraftEntry, AircraftList, Approach, ApproachConditions, Created, CustomField,
+    CustomKind, Flight, FlightEntry, FlightFilter, FlightPage, FlightPerson, FlightSource,
+    FlightTotals, NewAircraft, NewFlight, Order, Paging, Who,
+};
+pub use sync::{
+    Conflict, ConflictList, ConflictValue, Event, Peer, PeerList, PeerState, SyncContext,
+    SyncState, SyncStatus,
+};

@@ -1,0 +1,190 @@
+//! Contexts, members, devices and how to join.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Which program answers, for which device and person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Identity {
+    /// Version of the program.
+    pub version: String,
+    /// The device's public key, in hexadecimal.
+    pub device: String,
+    /// The person's identifier, in hexadecimal.
+    pub user: String,
+    /// The person's name, if it was given.
+    pub name: Option<String>,
+}
+
+/// What a member may do, coarsely.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Holds the context; cannot be removed by admins.
+    Owner,
+    /// Manages members and devices.
+    Admin,
+    /// Runs the day's business.
+    Manager,
+    /// Takes part.
+    Member,
+    /// Looks on.
+    Readonly,
+}
+
+/// A group that shares data: personal, partnership, club or school.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Context {
+    /// Identifier, in hexadecimal.
+    pub id: String,
+    /// Its name; null until the first data has arrived.
+    pub name: Option<String>,
+    /// personal, partnership, club or school; null until the first data has arrived.
+    pub kind: Option<String>,
+    /// The role of this device's person; null if the person is no longer a member.
+    pub role: Option<Role>,
+    /// How many members.
+    pub members: u64,
+    /// How many devices.
+    pub devices: u64,
+}
+
+/// The contexts of this device.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ContextList {
+    /// The personal one first, then by name.
+    pub contexts: Vec<Context>,
+}
+
+/// A context to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewContext {
+    /// Its name.
+    #[schema(example = "Hangar 4 Flying Club")]
+    pub name: String,
+    /// personal, partnership, club or school.
+    #[schema(example = "club")]
+    pub kind: String,
+}
+
+/// An invitation to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewInvite {
+    /// The role of who joins with it.
+    pub role: Role,
+    /// Named permissions: instructor, mechanic, dispatcher, billing, scheduler.
+    #[serde(default)]
+    pub permissions: Vec<String>,
+    /// How many may join with it, 1 to 1000.
+    #[serde(default = "one")]
+    #[schema(minimum = 1, maximum = 1000)]
+    pub uses: u32,
+    /// After how many seconds it lapses; null means a week.
+    #[serde(default)]
+    pub lifetime_seconds: Option<u64>,
+    /// A secret of one's own choice; null lets the program offer a strong one.
+    #[serde(default)]
+    pub secret: Option<String>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// An invitation. The link may be sent; the secret is spoken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Invite {
+    /// Where and whom to join.
+    pub link: String,
+    /// What only the invited person shall hear.
+    pub secret: String,
+    /// When it lapses.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A context to be joined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewJoin {
+    /// The link of the invitation.
+    pub link: String,
+    /// The spoken secret.
+    pub secret: String,
+}
+
+/// How far joining has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Join {
+    /// The context to be joined.
+    pub context: String,
+    /// How far it has come.
+    pub state: JoinState,
+    /// One sentence for the person who waits.
+    pub detail: String,
+}
+
+/// How far joining has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JoinState {
+    /// Looking for a device of that context.
+    Searching,
+    /// The secret does not fit the link; nothing was kept.
+    WrongSecret,
+    /// The members' devices refuse it, for the reason in `detail`.
+    Refused,
+    /// This device is a member.
+    Joined,
+}
+
+/// A person in a context.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Member {
+    /// The person's identifier, in hexadecimal.
+    pub user: String,
+    /// Name as the context knows it.
+    pub name: Option<String>,
+    /// What the person may do.
+    pub role: Role,
+    /// Named permissions.
+    pub permissions: Vec<String>,
+    /// Public keys of the person's devices, in hexadecimal.
+    pub devices: Vec<String>,
+    /// Whether it is this device's person.
+    pub own: bool,
+}
+
+/// The members of one context.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MemberList {
+    /// Owners first, then by name.
+    pub members: Vec<Member>,
+}
+
+/// An installation that belongs to a member of some context.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Device {
+    /// Public key, in hexadecimal.
+    pub key: String,
+    /// Its person.
+    pub user: String,
+    /// The person's name.
+    pub name: Option<String>,
+    /// The contexts it belongs to.
+    pub contexts: Vec<String>,
+    /// Whether it is the one that answers.
+    pub own: bool,
+    /// Whether it was shut out.
+    pub revoked: bool,
+}
+
+/// The devices this one knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeviceList {
+    /// This one first.
+    pub devices: Vec<Device>,
+}
