@@ -4,6 +4,7 @@
 //! violation. Nothing here depends on the commit or on what was tracked: the files as they lie are what counts.
 
 mod arrows;
+mod licences;
 mod reach;
 pub mod read;
 mod rooms;
@@ -13,6 +14,7 @@ mod sql;
 mod words;
 
 pub use arrows::arrows_point_down;
+pub use licences::licences_are_welcome;
 pub use reach::core_crates_do_no_io;
 pub use shape::{
     core_crates_forbid_clocks, files_have_one_subject, files_open_with_their_purpose,

@@ -8,6 +8,7 @@ use cargo_metadata::{Metadata, MetadataCommand, PackageId};
 
 pub use cargo_metadata::DependencyKind;
 
+pub use crate::licences::Licensed;
 pub use crate::reach::Graph;
 
 /// Everything the rules look at.
@@ -17,6 +18,8 @@ pub struct Workspace {
     pub crates: Vec<Crate>,
     /// What every package, also those from outside, uses in its ordinary code.
     pub graph: Graph,
+    /// Every package, also those from outside, and its terms.
+    pub licences: Vec<Licensed>,
 }
 
 /// A crate of the workspace.
@@ -127,6 +130,14 @@ pub fn workspace(root: &Path) -> Result<Workspace, ReadError> {
     Ok(Workspace {
         crates,
         graph: graph(&metadata),
+        licences: metadata
+            .packages
+            .iter()
+            .map(|package| Licensed {
+                package: format!("{} {}", package.name, package.version),
+                licence: package.license.clone(),
+            })
+            .collect(),
     })
 }
 

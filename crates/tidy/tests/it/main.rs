@@ -86,6 +86,11 @@ fn tests_are_named_as_facts() {
 }
 
 #[test]
+fn licences_are_welcome() {
+    check(&aeroedge_tidy::licences_are_welcome(&WORKSPACE.licences));
+}
+
+#[test]
 fn the_whole_workspace_was_read() {
     let log = WORKSPACE
         .crates
@@ -100,4 +105,5 @@ fn the_whole_workspace_was_read() {
     );
     assert!(WORKSPACE.graph["aeroedge-log"].contains("aeroedge-ids"));
     assert!(WORKSPACE.graph["aeroedge-node"].contains("tokio"));
+    assert!(WORKSPACE.licences.len() > WORKSPACE.crates.len());
 }
