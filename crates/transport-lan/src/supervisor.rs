@@ -1,0 +1,423 @@
+//! The one task that owns the driver's state: it hears of everything and starts what is due.
+//!
+//! Sockets, handshakes and links live in tasks of their own that only report here, so nothing a peer does holds up the
+//! others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aeroedge_transport::{Announcement, CloseReason, Ending, Link, Side, Status, Stopper, open};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
+
+use crate::NAME;
+use crate::carry::carry;
+use crate::dial::{DialError, dial};
+use crate::discovery::{Discovery, Heard, heard};
+use crate::handshake::{Secured, shake};
+use crate::instance::{Instance, InstanceKeys};
+use crate::neighbours::{Due, LinkNumber, Neighbours, Target, Verdict};
+
+/// Accepted sockets that have not finished their handshake; more are turned away.
+const HANDSHAKES_MAX: usize = 64;
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(3);
+/// Links at most, so that strangers cannot use up the memory; honest schools have fewer devices in one room.
+const LINKS_MAX: usize = 256;
+/// How often the addresses of this machine are compared.
+const ADDRESSES_EVERY: Duration = Duration::from_secs(1);
+/// Goodbyes at stop.
+const STOP_WITHIN: Duration = Duration::from_secs(2);
+
+/// What the other tasks report.
+enum Event {
+    /// Something came by mDNS.
+    Heard(Heard),
+    /// A handshake with somebody who dialled this device is over.
+    Accepted {
+        stream: TcpStream,
+        secured: Secured,
+        remote: SocketAddr,
+    },
+    /// An attempt is over.
+    Dialled {
+        target: Target,
+        result: Result<(TcpStream, Secured), DialError>,
+    },
+    /// A link has ended.
+    Ended {
+        instance: Instance,
+        number: LinkNumber,
+        reason: CloseReason,
+    },
+}
+
+pub(crate) struct Supervisor {
+    keys: Arc<InstanceKeys>,
+    listener: TcpListener,
+    announcements: watch::Receiver<Announcement>,
+    links: mpsc::Sender<Link>,
+    status: watch::Sender<Status>,
+    /// None where mDNS does not work; hints and those who dial this device remain.
+    discovery: Option<Discovery>,
+    /// Whether others are listened for.
+    browsing: bool,
+    neighbours: Neighbours,
+    open: BTreeMap<LinkNumber, OpenLink>,
+    handshakes: Arc<Semaphore>,
+    /// Every task the driver started; dropping it stops them all.
+    tasks: JoinSet<()>,
+    events: mpsc::Receiver<Event>,
+    report: mpsc::Sender<Event>,
+    addresses: BTreeSet<IpAddr>,
+}
+
+struct OpenLink {
+    ending: Ending,
+    /// The address of this machine that it runs over.
+    local: Option<IpAddr>,
+}
+
+impl Supervisor {
+    pub(crate) fn new(
+        keys: InstanceKeys,
+        listener: TcpListener,
+        discovery: mdns_sd::Result<Discovery>,
+        announcements: watch::Receiver<Announcement>,
+        links: mpsc::Sender<Link>,
+        status: watch::Sender<Status>,
+    ) -> Self {
+        let (report, events) = mpsc::channel(64);
+        let discovery = discovery
+            .map_err(|error| no_discovery(&status, &error))
+            .ok();
+        Self {
+            discovery,
+            browsing: false,
+            neighbours: Neighbours::new(keys.public),
+            keys: Arc::new(keys),
+            listener,
+            announcements,
+            links,
+            status,
+            open: BTreeMap::new(),
+            handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
+            tasks: JoinSet::new(),
+            events,
+            report,
+            addresses: own_addresses(),
+        }
+    }
+
+    /// Works until it is stopped.
+    pub(crate) async fn run(mut self, mut stopper: Stopper) {
+        let mut look = interval(ADDRESSES_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.announcement_changed();
+        loop {
+            self.dial_what_is_due();
+            self.publish();
+            let next_due = self.neighbours.next_due();
+            tokio::select! {
+                () = stopper.stopped() => break,
+                Ok(()) = self.announcements.changed() => self.announcement_changed(),
+                accepted = self.listener.accept() => self.accepted(accepted).await,
+                Some(event) = self.events.recv() => self.happened(event),
+                Some(_) = self.tasks.join_next() => {}
+                _ = look.tick() => self.look_at_addresses(),
+                () = at(next_due) => {}
+            }
+        }
+        self.stop().await;
+    }
+
+    fn announcement_changed(&mut self) {
+        let Announcement { beacon, hints } = self.announcements.borrow_and_update().clone();
+        self.neighbours.set_hints(hints);
+        self.neighbours.recognise(Instant::now(), |instance, tags| {
+            beacon.recognises(&instance.nonce(), tags)
+        });
+        let tags = beacon.tags(&self.keys.public.nonce());
+        let tried =
+            self.listen_for_others(!tags.is_empty())
+                .and_then(|()| match &mut self.discovery {
+                    Some(discovery) => discovery.announce(tags),
+                    None => Ok(()),
+                });
+        if let Err(error) = tried {
+            no_discovery(&self.status, &error);
+        }
+    }
+
+    /// Asks the network who is there, from the first time there is somebody to look for.
+    fn listen_for_others(&mut self, wanted: bool) -> mdns_sd::Result<()> {
+        let Some(discovery) = self.discovery.as_ref().filter(|_| wanted && !self.browsing) else {
+            return Ok(());
+        };
+        let found = discovery.browse()?;
+        self.browsing = true;
+        let report = self.report.clone();
+        self.tasks.spawn(async move {
+            while let Ok(event) = found.recv_async().await {
+                if let Some(heard) = heard(&event)
+                    && report.send(Event::Heard(heard)).await.is_err()
+                {
+                    return;
+                }
+            }
+        });
+        Ok(())
+    }
+
+    fn dial_what_is_due(&mut self) {
+        for Due { target, addresses } in self.neighbours.due(Instant::now()) {
+            let (keys, report) = (Arc::clone(&self.keys), self.report.clone());
+            self.tasks.spawn(async move {
+                let result = match &target {
+                    Target::Neighbour(instance) => dial(addresses, Some(*instance), &keys).await,
+                    Target::Hint(name) => match tokio::net::lookup_host(name).await {
+                        Ok(addresses) => dial(addresses, None, &keys).await,
+                        Err(_) => Err(DialError::NoAddress),
+                    },
+                };
+                // Nobody to report to: the driver is stopping.
+                let _ = report.send(Event::Dialled { target, result }).await;
+            });
+        }
+    }
+
+    async fn accepted(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+        let (stream, remote) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "accepting a connection failed");
+                // Out of file handles, most likely: give the links that hold them time to end.
+                return sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let Ok(permit) = Arc::clone(&self.handshakes).try_acquire_owned() else {
+            tracing::warn!(%remote, "too many handshakes at once: connection turned away");
+            return;
+        };
+        let (keys, report) = (Arc::clone(&self.keys), self.report.clone());
+        self.tasks
+            .spawn(answer(stream, remote, keys, report, permit));
+    }
+
+    fn happened(&mut self, event: Event) {
+        let now = Instant::now();
+        match event {
+            Event::Heard(Heard::Announced {
+                instance,
+                addresses,
+                tags,
+            }) => {
+                let beacon = Arc::clone(&self.announcements.borrow().beacon);
+                let recognised = beacon.recognises(&instance.nonce(), &tags);
+                tracing::debug!(?instance, ?addresses, recognised, "heard");
+                self.neighbours
+                    .heard(instance, addresses, tags, recognised, now);
+            }
+            Event::Heard(Heard::Silent(instance)) => self.neighbours.silent(&instance),
+            Event::Accepted {
+                stream,
+                secured,
+                remote,
+            } => {
+                if secured.remote != self.keys.public {
+                    self.established(stream, secured, Side::Accepted, remote);
+                }
+            }
+            Event::Dialled { target, result } => match result {
+                Ok((stream, secured)) => {
+                    self.neighbours
+                        .dialled(&target, Some(secured.remote), now, &mut rand::rng());
+                    if let Ok(remote) = stream.peer_addr() {
+                        self.established(stream, secured, Side::Dialled, remote);
+                    }
+                }
+                Err(error) => {
+                    if let DialError::Myself { .. } = error {
+                        self.neighbours.is_myself(&target);
+                    }
+                    tracing::debug!(?target, error = &error as &dyn std::error::Error, "no link");
+                    self.neighbours
+                        .dialled(&target, None, now, &mut rand::rng());
+                }
+            },
+            Event::Ended {
+                instance,
+                number,
+                reason,
+            } => {
+                tracing::info!(?instance, %reason, "link ended");
+                self.open.remove(&number);
+                self.neighbours
+                    .ended(&instance, number, &reason, now, &mut rand::rng());
+            }
+        }
+    }
+
+    fn established(&mut self, stream: TcpStream, secured: Secured, side: Side, remote: SocketAddr) {
+        if self.open.len() >= LINKS_MAX {
+            tracing::warn!(%remote, "too many links: connection turned away");
+            return;
+        }
+        let instance = secured.remote;
+        let number = match self.neighbours.established(instance, side, Instant::now()) {
+            Verdict::Keep(number) => number,
+            Verdict::Replace { number, old } => {
+                if let Some(old) = self.open.get(&old) {
+                    old.ending
+                        .end(CloseReason::Local("another link took its place".into()));
+                }
+                number
+            }
+            Verdict::Refuse => return,
+        };
+        let (link, end) = open(secured.binding, side, plain(remote).to_string(), NAME);
+        let local = stream.local_addr().ok().map(|address| plain(address).ip());
+        self.open.insert(
+            number,
+            OpenLink {
+                ending: end.ending(),
+                local,
+            },
+        );
+        tracing::info!(?instance, ?side, %remote, "link open");
+        let (links, report) = (self.links.clone(), self.report.clone());
+        self.tasks.spawn(async move {
+            let reason = tokio::select! {
+                reason = carry(stream, &secured, end) => reason,
+                // The caller takes the link or drops it; either way the future above goes on to its end.
+                never = hand_over(links, link) => match never {},
+            };
+            let _ = report
+                .send(Event::Ended {
+                    instance,
+                    number,
+                    reason,
+                })
+                .await;
+        });
+    }
+
+    /// A link over an address that this machine no longer has is dead, long before silence shows it.
+    fn look_at_addresses(&mut self) {
+        let addresses = own_addresses();
+        if addresses == self.addresses {
+            return;
+        }
+        self.addresses = addresses;
+        for link in self.open.values() {
+            if link
+                .local
+                .is_some_and(|local| !self.addresses.contains(&local))
+            {
+                link.ending
+                    .end(CloseReason::Lost("this machine changed its address".into()));
+            }
+        }
+        self.neighbours.network_changed(Instant::now());
+    }
+
+    fn publish(&self) {
+        let (neighbours, links) = (self.neighbours.count(), self.neighbours.links());
+        self.status.send_if_modified(|status| {
+            let changed = (status.neighbours, status.links) != (neighbours, links);
+            (status.neighbours, status.links) = (neighbours, links);
+            changed
+        });
+    }
+
+    async fn stop(mut self) {
+        for link in self.open.values() {
+            link.ending
+                .end(CloseReason::Local("the device stops".into()));
+        }
+        let goodbyes = async {
+            while !self.open.is_empty() {
+                match self.events.recv().await {
+                    Some(Event::Ended { number, .. }) => drop(self.open.remove(&number)),
+                    Some(_) => {}
+                    None => return,
+                }
+            }
+        };
+        let _ = timeout(STOP_WITHIN, goodbyes).await;
+        if let Some(discovery) = self.discovery.take() {
+            discovery.stop().await;
+        }
+        self.tasks.shutdown().await;
+    }
+}
+
+fn no_discovery(status: &watch::Sender<Status>, error: &mdns_sd::Error) {
+    tracing::warn!(%error, "mDNS does not work");
+    status.send_modify(|status| {
+        status.problem = Some(
+            "neighbours cannot be found by mDNS: allow this program to use UDP port 5353, or give their addresses"
+                .into(),
+        );
+    });
+}
+
+async fn answer(
+    mut stream: TcpStream,
+    remote: SocketAddr,
+    keys: Arc<InstanceKeys>,
+    report: mpsc::Sender<Event>,
+    permit: OwnedSemaphorePermit,
+) {
+    let _ = stream.set_nodelay(true);
+    let shaken = timeout(HANDSHAKE_WITHIN, shake(&mut stream, Side::Accepted, &keys)).await;
+    drop(permit);
+    match shaken {
+        Ok(Ok(secured)) => {
+            let _ = report
+                .send(Event::Accepted {
+                    stream,
+                    secured,
+                    remote,
+                })
+                .await;
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(%remote, error = &error as &dyn std::error::Error, "connection refused");
+        }
+        Err(_) => tracing::debug!(%remote, "connection refused: silent during the handshake"),
+    }
+}
+
+async fn hand_over(links: mpsc::Sender<Link>, link: Link) -> std::convert::Infallible {
+    // When nobody takes links any more, this one is dropped, which closes it.
+    let _ = links.send(link).await;
+    std::future::pending().await
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// IPv4 addresses that came in over an IPv6 socket, as people know them.
+fn plain(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
+            Some(ip) => SocketAddr::from((ip, v6.port())),
+            None => address,
+        },
+        SocketAddr::V4(_) => address,
+    }
+}
+
+fn own_addresses() -> BTreeSet<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    interfaces.iter().map(if_addrs::Interface::ip).collect()
+}

@@ -1,0 +1,6 @@
+//! Real drivers on this machine's loopback.
+
+mod discovery;
+mod drivers;
+mod links;
+mod strangers;
