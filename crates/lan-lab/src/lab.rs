@@ -1,4 +1,4 @@
-//! Hosts on a bridge: built, cut, readdressed and taken down.
+//! Hosts on a bridge: built, addressed and taken down.
 //!
 //! The namespaces of a lab carry the number and the start of the process that made it, so a lab whose process was killed
 //! is recognised and removed by the next one.
@@ -77,22 +77,6 @@ impl Lab {
         command
     }
 
-    /// Pulls the cable of `host`: it sees its carrier go.
-    pub fn cut(&self, host: usize) -> Result<(), LabError> {
-        self.at_bridge(&format!("link set {} down", self.port(host)))
-    }
-
-    /// Loses whatever `host` sends or should receive, and tells nobody: its carrier stays.
-    pub fn silence(&self, host: usize) -> Result<(), LabError> {
-        self.at_bridge(&format!("link set {} nomaster", self.port(host)))
-    }
-
-    /// Mends what [`Lab::cut`] or [`Lab::silence`] did; returns when the cable carries again.
-    pub fn restore(&self, host: usize) -> Result<(), LabError> {
-        self.at_bridge(&format!("link set {} master bridge up", self.port(host)))?;
-        self.wait_for_link(host)
-    }
-
     /// Gives `host` a further address on the same cable, in a network of /24 or /64.
     pub fn add_address(&self, host: usize, address: IpAddr) -> Result<(), LabError> {
         let (address, option) = match address {
@@ -125,13 +109,16 @@ impl Lab {
 
     fn build(&self) -> Result<(), LabError> {
         ip(&format!("netns add {}", self.switch()))?;
-        self.at_bridge("link set lo up")?;
-        self.at_bridge("link add bridge type bridge mcast_snooping 0 forward_delay 0")?;
-        self.at_bridge("link set bridge up")?;
+        let switch = self.switch();
+        ip(&format!("-n {switch} link set lo up"))?;
+        ip(&format!(
+            "-n {switch} link add bridge type bridge mcast_snooping 0 forward_delay 0"
+        ))?;
+        ip(&format!("-n {switch} link set bridge up"))?;
         for host in 0..self.hosts {
             self.build_host(host)?;
         }
-        Ok(())
+        self.build_filter()
     }
 
     fn build_host(&self, host: usize) -> Result<(), LabError> {
@@ -166,7 +153,7 @@ impl Lab {
     }
 
     /// The kernel may take up to a second to notice that a cable is plugged in.
-    fn wait_for_link(&self, host: usize) -> Result<(), LabError> {
+    pub(crate) fn wait_for_link(&self, host: usize) -> Result<(), LabError> {
         let (switch, port, namespace) = (self.switch(), self.port(host), self.namespace(host));
         let deadline = Instant::now() + LONGEST_WAIT_FOR_LINK;
         loop {
@@ -182,15 +169,11 @@ impl Lab {
         }
     }
 
-    fn at_bridge(&self, line: &str) -> Result<(), LabError> {
-        ip(&format!("-n {} {line}", self.switch())).map(drop)
-    }
-
     fn at_host(&self, host: usize, line: &str) -> Result<(), LabError> {
         ip(&format!("-n {} {line}", self.namespace(host))).map(drop)
     }
 
-    fn switch(&self) -> String {
+    pub(crate) fn switch(&self) -> String {
         format!("{}-switch", self.name)
     }
 
@@ -199,7 +182,7 @@ impl Lab {
         format!("{}-{host}", self.name)
     }
 
-    fn port(&self, host: usize) -> String {
+    pub(crate) fn port(&self, host: usize) -> String {
         self.check(host);
         format!("port{host}")
     }

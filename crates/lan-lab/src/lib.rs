@@ -7,6 +7,7 @@
 mod canary;
 mod capture;
 mod encodings;
+mod faults;
 mod lab;
 mod pcap;
 mod streams;

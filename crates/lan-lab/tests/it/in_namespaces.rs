@@ -73,6 +73,41 @@ fn a_silenced_host_keeps_its_carrier() {
 }
 
 #[test]
+fn separated_hosts_still_reach_a_third() {
+    let lab = Lab::new(3).unwrap();
+    lab.separate(0, 1).unwrap();
+    assert!(misses(&lab, 0, lab.ipv4(1)));
+    assert!(misses(&lab, 1, lab.ipv6(0)));
+    assert!(reaches(&lab, 0, lab.ipv4(2)));
+    assert!(reaches(&lab, 1, lab.ipv4(2)));
+    lab.unite(1, 0).unwrap();
+    assert!(reaches(&lab, 0, lab.ipv4(1)));
+}
+
+#[test]
+fn packets_are_lost_by_chance_until_that_ends() {
+    let lab = Lab::new(2).unwrap();
+    assert!(reaches(&lab, 0, lab.ipv4(1)));
+    lab.lose(1, 500).unwrap();
+    let lost = lab
+        .command(0, "ping")
+        .args(["-q", "-c", "100", "-i", "0.002", "-W", "1"])
+        .arg(lab.ipv4(1).to_string())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(lost.stdout).unwrap();
+    let arrived: u32 = said
+        .split(" packets transmitted, ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next()?.parse().ok())
+        .expect("ping counts the answers");
+    // Both ways must be survived: a quarter of 100 is expected, and six standard deviations are granted.
+    assert!((1..52).contains(&arrived), "{said}");
+    lab.lose(1, 0).unwrap();
+    assert!(reaches(&lab, 0, lab.ipv4(1)));
+}
+
+#[test]
 fn an_added_address_answers_beside_the_first() {
     let lab = Lab::new(2).unwrap();
     let second = Ipv4Addr::new(10, 77, 0, 200);
