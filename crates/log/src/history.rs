@@ -1,0 +1,344 @@
+//! The signed acts of one context: a graph, filled in any order, with one reading.
+//!
+//! Entries arrive in any order; one whose parents are not all here waits and is part of nothing. What a set of entries
+//! means does not depend on how they arrived. Readings are kept, and one that continues an earlier one starts from it.
+
+mod order;
+mod rights;
+
+pub use rights::{Author, Claim, Refusal};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aeroedge_ids::{ContextId, ControlHash};
+
+use crate::control::{Action, ControlEntry, PARENTS_MAX};
+use crate::entry::HEADS_MAX;
+use crate::roster::{Causality, Rejection, Roster};
+use order::Order;
+
+/// The most entries that may wait for their parents; beyond it the sender must send in order.
+pub const WAITING_MAX: usize = 4096;
+/// The readings kept at once.
+const READINGS_MAX: usize = 64;
+
+/// The control history of one context.
+#[derive(Debug)]
+pub struct History {
+    context: ContextId,
+    order: Order,
+    heads: BTreeSet<ControlHash>,
+    waiting: BTreeMap<ControlHash, ControlEntry>,
+    /// Behind a lock only so that reading needs no exclusive access; nothing else is shared.
+    readings: Mutex<Vec<Reading>>,
+}
+
+/// A roster, and which entries in which order it came from.
+#[derive(Debug, Clone)]
+struct Reading {
+    heads: Vec<ControlHash>,
+    sequence: Vec<u32>,
+    roster: Arc<Roster>,
+}
+
+/// What became of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inserted {
+    /// It was here already.
+    Known,
+    /// It is part of the history now, and so are those that waited for it. In an order in which they can be stored.
+    Added(Vec<ControlHash>),
+    /// It waits for entries that are not here.
+    Waiting {
+        /// What to ask for.
+        missing: Vec<ControlHash>,
+    },
+}
+
+/// The entry cannot belong to this history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InsertError {
+    /// It belongs to another context.
+    #[error("accept a control entry of context {0}: it is not this one")]
+    OtherContext(ContextId),
+    /// Too many entries wait already.
+    #[error(
+        "keep a control entry whose predecessors are missing: too many wait already, send them in order"
+    )]
+    TooManyWaiting,
+}
+
+/// Heads were named that are not here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("read the history at heads that are not here yet")]
+pub struct UnknownHeads {
+    /// What to ask for.
+    pub missing: Vec<ControlHash>,
+}
+
+impl History {
+    /// An empty history.
+    pub fn new(context: ContextId) -> Self {
+        Self {
+            context,
+            order: Order::default(),
+            heads: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            readings: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// The context.
+    pub fn context(&self) -> ContextId {
+        self.context
+    }
+
+    /// Takes in one entry, whatever is here already.
+    pub fn insert(&mut self, entry: ControlEntry) -> Result<Inserted, InsertError> {
+        if entry.context() != self.context {
+            return Err(InsertError::OtherContext(entry.context()));
+        }
+        if self.order.contains(entry.hash()) || self.waiting.contains_key(&entry.hash()) {
+            return Ok(Inserted::Known);
+        }
+        let missing = self.missing_parents(&entry);
+        if !missing.is_empty() {
+            if self.waiting.len() >= WAITING_MAX {
+                return Err(InsertError::TooManyWaiting);
+            }
+            self.waiting.insert(entry.hash(), entry);
+            return Ok(Inserted::Waiting { missing });
+        }
+        let mut added = Vec::new();
+        self.add(entry, &mut added);
+        self.release(&mut added);
+        Ok(Inserted::Added(added))
+    }
+
+    fn add(&mut self, entry: ControlEntry, added: &mut Vec<ControlHash>) {
+        for parent in entry.parents() {
+            self.heads.remove(parent);
+        }
+        self.heads.insert(entry.hash());
+        added.push(entry.hash());
+        self.order.push(entry);
+    }
+
+    /// Adds what waited and waits no longer.
+    fn release(&mut self, added: &mut Vec<ControlHash>) {
+        loop {
+            let ready: Vec<_> = self
+                .waiting
+                .values()
+                .filter(|entry| self.missing_parents(entry).is_empty())
+                .map(ControlEntry::hash)
+                .collect();
+            if ready.is_empty() {
+                return;
+            }
+            for hash in ready {
+                if let Some(entry) = self.waiting.remove(&hash) {
+                    self.add(entry, added);
+                }
+            }
+        }
+    }
+
+    fn missing_parents(&self, entry: &ControlEntry) -> Vec<ControlHash> {
+        entry
+            .parents()
+            .iter()
+            .copied()
+            .filter(|parent| !self.order.contains(*parent))
+            .collect()
+    }
+
+    /// Whether the first entry is here.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// The number of entries that are part of the history.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The entries that no other names as parent, ascending.
+    pub fn heads(&self) -> Vec<ControlHash> {
+        self.heads.iter().copied().collect()
+    }
+
+    /// Whether an entry is part of the history.
+    pub fn contains(&self, hash: ControlHash) -> bool {
+        self.order.contains(hash)
+    }
+
+    /// One entry that is part of the history.
+    pub fn get(&self, hash: ControlHash) -> Option<&ControlEntry> {
+        self.order.get(hash)
+    }
+
+    /// The entries in the order they were added: parents before children.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = &ControlEntry> {
+        self.order.entries()
+    }
+
+    /// What is named as a parent and is neither here nor waiting, ascending.
+    pub fn missing(&self) -> Vec<ControlHash> {
+        let missing: BTreeSet<_> = self
+            .waiting
+            .values()
+            .flat_map(|entry| entry.parents().iter().copied())
+            .filter(|parent| !self.order.contains(*parent) && !self.waiting.contains_key(parent))
+            .collect();
+        missing.into_iter().collect()
+    }
+
+    /// The entries that someone with `heads` does not have, parents before children. Heads that are not here are
+    /// passed over: that side knows something we do not.
+    pub fn unknown_to(&self, heads: &[ControlHash]) -> Vec<&ControlEntry> {
+        let known: Vec<_> = heads
+            .iter()
+            .copied()
+            .filter(|head| self.order.contains(*head))
+            .collect();
+        let known = self.order.ancestors_and_self(&known);
+        self.entries()
+            .zip(known)
+            .filter(|(_, is_known)| !is_known)
+            .map(|(entry, _)| entry)
+            .collect()
+    }
+
+    /// What the whole history means; `None` while the first entry is missing.
+    pub fn roster(&self) -> Option<Arc<Roster>> {
+        self.roster_at(&self.heads()).ok()
+    }
+
+    /// What the history up to `heads` means: of the part that someone knew who knew exactly these.
+    pub fn roster_at(&self, heads: &[ControlHash]) -> Result<Arc<Roster>, UnknownHeads> {
+        let missing: Vec<_> = heads
+            .iter()
+            .copied()
+            .filter(|head| !self.order.contains(*head))
+            .collect();
+        if !missing.is_empty() || heads.is_empty() {
+            return Err(UnknownHeads { missing });
+        }
+        let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(position) = readings.iter().position(|reading| reading.heads == heads) {
+            let reading = readings.remove(position);
+            let roster = Arc::clone(&reading.roster);
+            readings.push(reading);
+            return Ok(roster);
+        }
+        let sequence = self.order.sequence(heads);
+        let roster = self
+            .read(&sequence, &readings)
+            .ok_or(UnknownHeads { missing })?;
+        if readings.len() == READINGS_MAX {
+            readings.remove(0);
+        }
+        readings.push(Reading {
+            heads: heads.to_vec(),
+            sequence,
+            roster: Arc::clone(&roster),
+        });
+        Ok(roster)
+    }
+
+    /// Reads a sequence, starting from the longest kept reading that it continues.
+    fn read(&self, sequence: &[u32], readings: &[Reading]) -> Option<Arc<Roster>> {
+        let start = readings
+            .iter()
+            .filter(|reading| sequence.starts_with(&reading.sequence))
+            .max_by_key(|reading| reading.sequence.len());
+        let (mut roster, mut position) = match start {
+            Some(reading) if reading.sequence.len() == sequence.len() => {
+                return Some(Arc::clone(&reading.roster));
+            }
+            Some(reading) => (Roster::clone(&reading.roster), reading.sequence.len()),
+            None => (self.found(sequence, BTreeSet::new())?, 1),
+        };
+        while let Some(index) = sequence.get(position) {
+            match roster.apply(self.order.entry(*index), &self.order) {
+                Ok(()) => position += 1,
+                Err(displaced) => {
+                    // Each restart displaces one join more, so this ends.
+                    let mut all = roster.displaced().clone();
+                    all.insert(displaced.0);
+                    (roster, position) = (self.found(sequence, all)?, 1);
+                }
+            }
+        }
+        Some(Arc::new(roster))
+    }
+
+    fn found(&self, sequence: &[u32], displaced: BTreeSet<ControlHash>) -> Option<Roster> {
+        Roster::found(self.order.entry(*sequence.first()?), displaced)
+    }
+
+    /// Why an act, made at heads that are here, would be ignored as things stand; `None` if it would count.
+    pub fn would_reject(&self, entry: &ControlEntry) -> Option<Rejection> {
+        let roster = self.roster_at(entry.parents()).ok()?;
+        let mut roster = Roster::clone(&roster);
+        let displaced = roster.apply(
+            entry,
+            &Prospect {
+                order: &self.order,
+                entry,
+            },
+        );
+        match displaced {
+            Ok(()) => roster.rejected().get(&entry.hash()).copied(),
+            Err(_) => None,
+        }
+    }
+
+    /// The heads that a new act should name as its parents: all of them, or the latest if there are more than it can.
+    pub fn heads_to_follow(&self) -> Vec<ControlHash> {
+        self.latest_heads(PARENTS_MAX)
+    }
+
+    /// The heads that an entry of a log should name: all of them, or when there are more than a header has room for,
+    /// those that carry the most recent acts about epochs and the latest others. Acknowledge soon in that case.
+    pub fn heads_to_name(&self) -> Vec<ControlHash> {
+        self.latest_heads(HEADS_MAX)
+    }
+
+    fn latest_heads(&self, limit: usize) -> Vec<ControlHash> {
+        let mut heads: Vec<_> = self
+            .heads
+            .iter()
+            .filter_map(|head| self.order.get(*head))
+            .collect();
+        heads.sort_by_key(|entry| {
+            (
+                !matches!(entry.action(), Action::StartEpoch(_)),
+                std::cmp::Reverse((entry.hlc(), entry.hash())),
+            )
+        });
+        let mut named: Vec<_> = heads.iter().take(limit).map(|entry| entry.hash()).collect();
+        named.sort_unstable();
+        named
+    }
+}
+
+/// The causality of an entry that is not part of the history yet: it saw its parents and whatever they saw.
+struct Prospect<'a> {
+    order: &'a Order,
+    entry: &'a ControlEntry,
+}
+
+impl Causality for Prospect<'_> {
+    fn saw(&self, later: ControlHash, earlier: ControlHash) -> bool {
+        if later != self.entry.hash() {
+            return self.order.saw(later, earlier);
+        }
+        self.entry
+            .parents()
+            .iter()
+            .any(|parent| *parent == earlier || self.order.saw(*parent, earlier))
+    }
+}

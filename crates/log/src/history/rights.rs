@@ -1,0 +1,134 @@
+//! Who may write an entry, judged by what its writer knew and by everything known since.
+//!
+//! The writer's rights are those at the heads the entry names. Whatever took rights away since then, and the writer did
+//! not know, limits them past its cut-offs, whatever head an entry names.
+
+use aeroedge_ids::{CompartmentId, ControlHash, DeviceKey, Seq, UserId, WriterKey};
+
+use super::{History, UnknownHeads};
+use crate::control::{Rights, Role};
+use crate::entry::EntryRef;
+
+/// What an entry says about itself, as far as rights depend on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Who wrote it.
+    pub writer: WriterKey,
+    /// Where.
+    pub compartment: CompartmentId,
+    /// Its position in the log.
+    pub seq: Seq,
+    /// Under which epoch.
+    pub epoch: ControlHash,
+    /// Knowing what, ascending.
+    pub heads: Vec<ControlHash>,
+}
+
+impl Claim {
+    /// The claim of an entry.
+    pub fn of(entry: &EntryRef<'_>) -> Self {
+        Self {
+            writer: entry.writer(),
+            compartment: entry.compartment(),
+            seq: entry.seq(),
+            epoch: entry.epoch(),
+            heads: entry.heads().collect(),
+        }
+    }
+}
+
+/// Who stands behind an entry, and with what rights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// The person.
+    pub user: UserId,
+    /// The installation.
+    pub device: DeviceKey,
+    /// What the person might do when writing it. Whether that includes the tables concerned is the application's rule.
+    pub rights: Rights,
+    /// The epochs whose keys together open it: one, or several after concurrent rotations.
+    pub epochs: Vec<ControlHash>,
+}
+
+/// Why an entry does not count.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It names heads that are not here: it waits for them.
+    #[error("judge an entry whose membership heads are not here yet")]
+    UnknownHeads(#[from] UnknownHeads),
+    /// No member has this writer, as far as the entry's heads go or any more.
+    #[error("accept an entry of writer {0}: no member has that writer")]
+    NotAWriter(WriterKey),
+    /// The writer's member, device or log had been shut out before, or was shut out and this lies past the cut-off.
+    #[error("accept an entry: its writer was shut out by control entry {0}")]
+    ShutOut(ControlHash),
+    /// The writer may not read what it writes to.
+    #[error("accept an entry: its writer has no access to compartment {0}")]
+    NotInAudience(CompartmentId),
+    /// The role is read-only.
+    #[error("accept an entry: its writer may only read")]
+    ReadOnly,
+    /// Sealed under an epoch that was not current for someone who knew these heads.
+    #[error("accept an entry: epoch {0} was not current")]
+    Epoch(ControlHash),
+}
+
+impl History {
+    /// Whether an entry counts, and with what rights.
+    pub fn may_write(&self, claim: &Claim) -> Result<Author, Refusal> {
+        let then = self.roster_at(&claim.heads)?;
+        let now = self.roster_at(&self.heads())?;
+        let writer = then
+            .writer(claim.writer)
+            .ok_or(Refusal::NotAWriter(claim.writer))?;
+        if now.writer(claim.writer).is_none() {
+            return Err(Refusal::NotAWriter(claim.writer));
+        }
+        let device = then
+            .device(writer.device)
+            .ok_or(Refusal::NotAWriter(claim.writer))?;
+        let member = then
+            .member(writer.user)
+            .ok_or(Refusal::NotAWriter(claim.writer))?;
+        if let Some(shut_out) = writer.closed.or(device.revoked).or(member.removed) {
+            return Err(Refusal::ShutOut(shut_out));
+        }
+        let mut rights = member.rights.clone();
+        for reduction in now
+            .reductions()
+            .filter(|reduction| reduction.concerns(writer))
+        {
+            let log = (claim.writer, claim.compartment);
+            let counts_to = reduction
+                .cut_offs
+                .get(&log)
+                .map_or(Seq::NONE, |cut_off| cut_off.seq);
+            let was_known = then
+                .reductions()
+                .any(|known| known.entry == reduction.entry);
+            if was_known || claim.seq <= counts_to {
+                continue;
+            }
+            match &reduction.remaining {
+                Some(remaining) => rights = rights.limited_to(remaining),
+                None => return Err(Refusal::ShutOut(reduction.entry)),
+            }
+        }
+        let compartment = then
+            .compartment(claim.compartment)
+            .filter(|compartment| compartment.audience.includes(member.user, &rights))
+            .ok_or(Refusal::NotInAudience(claim.compartment))?;
+        if rights.role == Role::ReadOnly {
+            return Err(Refusal::ReadOnly);
+        }
+        let epochs = compartment
+            .parts_of(claim.epoch)
+            .ok_or(Refusal::Epoch(claim.epoch))?;
+        Ok(Author {
+            user: member.user,
+            device: writer.device,
+            rights,
+            epochs,
+        })
+    }
+}

@@ -1,0 +1,428 @@
+//! What a signed history means: members, devices, writers, invites, compartments and epochs at one point of it.
+//!
+//! A roster is a pure function of a set of control entries. They are read one after the other in one order, the same on
+//! every device: parents first, and among entries whose parents are all read the one with the smaller (HLC, hash). An
+//! act counts only if its author had the right to it at its place in that order; else it is ignored, with a
+//! [`Rejection`] to show. Nothing is ever deleted from the history, so a later, stricter reading remains possible.
+//!
+//! What this reading does today with concurrent administration: the order decides. An act that comes before the removal
+//! of its author stands, also when the author could have known of the removal; of two who remove each other the first
+//! in the order stays. A join stands unless it had seen that its invite was void or used up; surplus concurrent joins
+//! are settled by the lowest hash.
+
+mod reading;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use aeroedge_ids::{
+    CompartmentId, ContextId, ControlHash, DeviceKey, InviteKey, Millis, SealingKey, UserId,
+    WriterKey,
+};
+
+use crate::compartment::{Audience, Division};
+use crate::control::{CutOff, Rights, Role};
+use crate::keys::{Wrap, WrapScope, combined_epoch};
+
+pub(crate) use reading::Causality;
+
+/// The state of a context at some heads of its history.
+#[derive(Debug, Clone)]
+pub struct Roster {
+    context: ContextId,
+    division: Division,
+    purpose: String,
+    members: BTreeMap<UserId, Arc<Member>>,
+    devices: BTreeMap<DeviceKey, Device>,
+    writers: BTreeMap<WriterKey, Writer>,
+    invites: BTreeMap<InviteKey, Arc<Invite>>,
+    compartments: BTreeMap<CompartmentId, Arc<Compartment>>,
+    epochs: BTreeMap<ControlHash, Arc<Epoch>>,
+    reductions: Vec<Arc<Reduction>>,
+    rejected: BTreeMap<ControlHash, Rejection>,
+    displaced: BTreeSet<ControlHash>,
+}
+
+/// A user in a context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Who.
+    pub user: UserId,
+    /// Role and permissions; of a removed member the last ones.
+    pub rights: Rights,
+    /// The entry that made the user a member.
+    pub since: ControlHash,
+    /// The invite used; none for the founder.
+    pub invite: Option<InviteKey>,
+    /// The entry that shut the member out.
+    pub removed: Option<ControlHash>,
+}
+
+impl Member {
+    /// Whether the member belongs to the context now.
+    pub fn is_active(&self) -> bool {
+        self.removed.is_none()
+    }
+}
+
+/// An installation of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Device {
+    /// Its public name.
+    pub key: DeviceKey,
+    /// Whose it is.
+    pub user: UserId,
+    /// The key to seal to.
+    pub sealing: SealingKey,
+    /// The entry that introduced it.
+    pub since: ControlHash,
+    /// The entry that shut it out.
+    pub revoked: Option<ControlHash>,
+}
+
+/// An author of logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Writer {
+    /// The key that signs its heads.
+    pub key: WriterKey,
+    /// The device it belongs to.
+    pub device: DeviceKey,
+    /// The user behind it.
+    pub user: UserId,
+    /// The entry that introduced it.
+    pub since: ControlHash,
+    /// The entry that closed it.
+    pub closed: Option<ControlHash>,
+}
+
+/// An offer of membership and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invite {
+    /// Its name, the public half of the key in the link.
+    pub key: InviteKey,
+    /// Who made it.
+    pub by: UserId,
+    /// What a new member gets.
+    pub rights: Rights,
+    /// When it ends; zero for never.
+    pub expires: Millis,
+    /// How many may join.
+    pub uses: u32,
+    /// The entry that made it; it holds the package.
+    pub entry: ControlHash,
+    /// The entries that withdrew it: by name, or by starting an epoch whose key the package lacks.
+    pub voided: Vec<ControlHash>,
+    /// The joins that stand.
+    pub joins: Vec<ControlHash>,
+}
+
+impl Invite {
+    /// Whether someone who knows everything this roster knows may still join with it.
+    pub fn is_open(&self, now: Millis) -> bool {
+        self.voided.is_empty()
+            && (self.joins.len() as u64) < u64::from(self.uses)
+            && (self.expires == Millis(0) || now <= self.expires)
+    }
+}
+
+/// A part of the context that one audience may read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compartment {
+    /// Its name.
+    pub id: CompartmentId,
+    /// Who reads it.
+    pub audience: Audience,
+    /// Every epoch ever started, in the order of the reading.
+    pub epochs: Vec<ControlHash>,
+    /// The epochs that no other epoch follows, ascending; more than one after concurrent rotations.
+    pub current: Vec<ControlHash>,
+    /// Entries that shut someone out of it and that no epoch has followed yet.
+    pub exposed_by: Vec<ControlHash>,
+}
+
+impl Compartment {
+    /// The epoch in which to write: the current one, or the name of the combination of several.
+    pub fn current_epoch(&self) -> Option<ControlHash> {
+        match self.current.as_slice() {
+            [] => None,
+            [epoch] => Some(*epoch),
+            parts => Some(combined_epoch(parts)),
+        }
+    }
+
+    /// The epochs whose keys together make the key of `epoch`, if an entry written with this knowledge may use it.
+    pub fn parts_of(&self, epoch: ControlHash) -> Option<Vec<ControlHash>> {
+        if self.current.contains(&epoch) {
+            Some(vec![epoch])
+        } else {
+            (self.current_epoch() == Some(epoch)).then(|| self.current.clone())
+        }
+    }
+}
+
+/// A generation of a compartment's key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Epoch {
+    /// The entry that starts it.
+    pub hash: ControlHash,
+    /// Whose key it is.
+    pub compartment: CompartmentId,
+    /// What the key must match.
+    pub commitment: [u8; 32],
+    /// The key to seal to for all holders of the epoch.
+    pub sealing: SealingKey,
+    /// The key sealed to recipients. There can be several for one; only the one that matches the commitment counts.
+    pub wraps: BTreeMap<SealingKey, Vec<Wrap>>,
+}
+
+impl Epoch {
+    /// What goes into the seal of its wraps.
+    pub fn scope(&self, context: ContextId) -> WrapScope {
+        WrapScope {
+            context,
+            compartment: self.compartment,
+            commitment: self.commitment,
+        }
+    }
+}
+
+/// Rights taken away, and from where on in each log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reduction {
+    /// The entry that did it.
+    pub entry: ControlHash,
+    /// Whose logs it concerns.
+    pub scope: ReductionScope,
+    /// What remains past the cut-offs; nothing if none.
+    pub remaining: Option<Rights>,
+    /// How far each log still counts with the rights of before. A log not listed does not count at all.
+    pub cut_offs: BTreeMap<(WriterKey, CompartmentId), CutOff>,
+}
+
+/// Whose logs a reduction concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReductionScope {
+    /// All of a user's.
+    User(UserId),
+    /// All of a device's.
+    Device(DeviceKey),
+    /// One writer's.
+    Writer(WriterKey),
+}
+
+impl Reduction {
+    /// Whether it concerns the logs of `writer`.
+    pub fn concerns(&self, writer: &Writer) -> bool {
+        match self.scope {
+            ReductionScope::User(user) => user == writer.user,
+            ReductionScope::Device(device) => device == writer.device,
+            ReductionScope::Writer(key) => key == writer.key,
+        }
+    }
+}
+
+/// Why an act is ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The author's device belongs to no member, or no longer.
+    #[error("its author is not an active member")]
+    NotAMember,
+    /// The author's role is too small.
+    #[error("its author has no right to it")]
+    NoRight,
+    /// It would give rights that its author does not have to give.
+    #[error("its author cannot grant these rights")]
+    GrantsTooMuch,
+    /// No such user in the context.
+    #[error("it names an unknown member")]
+    UnknownMember,
+    /// No such device, or already shut out.
+    #[error("it names an unknown or revoked device")]
+    UnknownDevice,
+    /// No such writer, or already closed.
+    #[error("it names an unknown or closed writer")]
+    UnknownWriter,
+    /// No such invite.
+    #[error("it names an unknown invite")]
+    UnknownInvite,
+    /// The joiner had seen that the invite was withdrawn.
+    #[error("the invite had been withdrawn")]
+    InviteVoid,
+    /// The join is stamped after the end of the invite.
+    #[error("the invite had expired")]
+    InviteExpired,
+    /// More joined than the invite allows, and others were first or have the lower hash.
+    #[error("the invite was used up by others")]
+    Surplus,
+    /// The user, device, writer or invite is in the context already.
+    #[error("what it introduces is there already")]
+    AlreadyThere,
+    /// The context would be left without an owner.
+    #[error("it would leave the context without an owner")]
+    LastOwner,
+    /// The context has no such compartment.
+    #[error("it names a compartment that the context does not have")]
+    UnknownCompartment,
+    /// A first entry that is not the first.
+    #[error("a context is founded only once")]
+    SecondGenesis,
+    /// A newer program wrote it.
+    #[error("this version does not know what it does: update this program")]
+    UnknownAction,
+}
+
+impl Roster {
+    /// The context.
+    pub fn context(&self) -> ContextId {
+        self.context
+    }
+
+    /// Into which compartments the context is divided.
+    pub fn division(&self) -> Division {
+        self.division
+    }
+
+    /// The application's word for what the context is for.
+    pub fn purpose(&self) -> &str {
+        &self.purpose
+    }
+
+    /// Everyone who is or was a member.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values().map(Arc::as_ref)
+    }
+
+    /// One member, also a removed one.
+    pub fn member(&self, user: UserId) -> Option<&Member> {
+        self.members.get(&user).map(Arc::as_ref)
+    }
+
+    /// All devices, also revoked ones.
+    pub fn devices(&self) -> impl Iterator<Item = &Device> {
+        self.devices.values()
+    }
+
+    /// One device, also a revoked one.
+    pub fn device(&self, key: DeviceKey) -> Option<&Device> {
+        self.devices.get(&key)
+    }
+
+    /// The device and its member, if both belong to the context now.
+    pub fn active_device(&self, key: DeviceKey) -> Option<(&Device, &Member)> {
+        let device = self
+            .devices
+            .get(&key)
+            .filter(|device| device.revoked.is_none())?;
+        let member = self
+            .member(device.user)
+            .filter(|member| member.is_active())?;
+        Some((device, member))
+    }
+
+    /// All writers, also closed ones.
+    pub fn writers(&self) -> impl Iterator<Item = &Writer> {
+        self.writers.values()
+    }
+
+    /// One writer, also a closed one.
+    pub fn writer(&self, key: WriterKey) -> Option<&Writer> {
+        self.writers.get(&key)
+    }
+
+    /// The writers of one device, also closed ones.
+    pub fn writers_of(&self, device: DeviceKey) -> impl Iterator<Item = &Writer> {
+        self.writers
+            .values()
+            .filter(move |writer| writer.device == device)
+    }
+
+    /// All invites, also void and used ones.
+    pub fn invites(&self) -> impl Iterator<Item = &Invite> {
+        self.invites.values().map(Arc::as_ref)
+    }
+
+    /// One invite.
+    pub fn invite(&self, key: InviteKey) -> Option<&Invite> {
+        self.invites.get(&key).map(Arc::as_ref)
+    }
+
+    /// All compartments.
+    pub fn compartments(&self) -> impl Iterator<Item = &Compartment> {
+        self.compartments.values().map(Arc::as_ref)
+    }
+
+    /// One compartment.
+    pub fn compartment(&self, id: CompartmentId) -> Option<&Compartment> {
+        self.compartments.get(&id).map(Arc::as_ref)
+    }
+
+    /// The compartment of an audience, if the context has it.
+    pub fn compartment_of(&self, audience: Audience) -> Option<&Compartment> {
+        self.compartment(audience.compartment(self.context))
+    }
+
+    /// All epochs of all compartments.
+    pub fn epochs(&self) -> impl Iterator<Item = &Epoch> {
+        self.epochs.values().map(Arc::as_ref)
+    }
+
+    /// The epoch that a control entry started. A combination of concurrent epochs has no entry of its own.
+    pub fn epoch(&self, hash: ControlHash) -> Option<&Epoch> {
+        self.epochs.get(&hash).map(Arc::as_ref)
+    }
+
+    /// The epoch in which to write to a compartment now.
+    pub fn current_epoch(&self, compartment: CompartmentId) -> Option<ControlHash> {
+        self.compartment(compartment)?.current_epoch()
+    }
+
+    /// Everything that took rights away, in the order of the reading.
+    pub fn reductions(&self) -> impl Iterator<Item = &Reduction> {
+        self.reductions.iter().map(Arc::as_ref)
+    }
+
+    /// The acts that are ignored, and why.
+    pub fn rejected(&self) -> &BTreeMap<ControlHash, Rejection> {
+        &self.rejected
+    }
+
+    /// Whether a user may read a compartment.
+    pub fn may_read(&self, user: UserId, compartment: CompartmentId) -> bool {
+        match (self.member(user), self.compartment(compartment)) {
+            (Some(member), Some(compartment)) => {
+                member.is_active() && compartment.audience.includes(member.user, &member.rights)
+            }
+            _ => false,
+        }
+    }
+
+    /// The compartments a user may read.
+    pub fn readable_by(&self, user: UserId) -> impl Iterator<Item = &Compartment> {
+        let member = self.member(user).filter(|member| member.is_active());
+        self.compartments().filter(move |compartment| {
+            member.is_some_and(|member| compartment.audience.includes(member.user, &member.rights))
+        })
+    }
+
+    /// The devices that must hold the keys of a compartment.
+    pub fn audience(&self, compartment: CompartmentId) -> Vec<&Device> {
+        let Some(compartment) = self.compartment(compartment) else {
+            return Vec::new();
+        };
+        self.devices
+            .values()
+            .filter(|device| device.revoked.is_none())
+            .filter(|device| {
+                self.member(device.user).is_some_and(|member| {
+                    member.is_active() && compartment.audience.includes(member.user, &member.rights)
+                })
+            })
+            .collect()
+    }
+
+    fn active_owners(&self) -> usize {
+        self.members()
+            .filter(|member| member.is_active() && member.rights.role == Role::Owner)
+            .count()
+    }
+}

@@ -1,0 +1,9 @@
+//! Whole contexts from the outside: founded, joined, written and read; and the bytes pinned.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop where it stands"
+)]
+
+mod club;
+mod world;
