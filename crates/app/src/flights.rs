@@ -1,0 +1,3 @@
+//! The logbook.
+
+pub mod fields;
