@@ -2,6 +2,8 @@
 //!
 //! Names are taken apart at underscores and capitals, so `FlightRow` and `flight_row` both count as naming a flight.
 
+use std::collections::BTreeMap;
+
 use crate::Finding;
 use crate::read::Crate;
 use crate::rooms::{Side, room_of};
@@ -72,15 +74,19 @@ fn find_words(crates: &[Crate], side: Side, forbidden: &[&str], advice: &str) ->
             .filter(|file| !file.is_example())
             .map(|file| (file.path.clone(), &file.text));
         for (place, text) in files.chain([manifest]) {
-            for (number, line) in text.lines().enumerate() {
-                for word in words_of(line) {
-                    if is_one_of(&word, forbidden) {
-                        findings.push(Finding::new(
-                            format!("{place}:{}", number + 1),
-                            format!("says \"{word}\"; {advice}"),
-                        ));
-                    }
+            let mut lines_by_word: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+            for (position, line) in text.lines().enumerate() {
+                let words = words_of(line).into_iter();
+                for word in words.filter(|word| is_one_of(word, forbidden)) {
+                    lines_by_word.entry(word).or_default().push(position + 1);
                 }
+            }
+            for (word, mut lines) in lines_by_word {
+                lines.dedup();
+                findings.push(Finding::new(
+                    format!("{place}:{}", lines[0]),
+                    format!("says \"{word}\" in lines {lines:?}; {advice}"),
+                ));
             }
         }
     }
@@ -158,6 +164,14 @@ mod tests {
                 &[here],
             );
         }
+    }
+
+    #[test]
+    fn a_word_said_often_is_one_finding_with_its_lines() {
+        let text = "//! A flight.\n// flight, flight\n// x\n// Flight\n";
+        let findings = platform_never_names_an_aircraft(&[holding("aeroedge-log", FILE, text)]);
+        assert_eq!(places(&findings), ["crates/x/src/lib.rs:1"]);
+        assert!(findings[0].advice.contains("lines [1, 2, 4]"));
     }
 
     #[test]
