@@ -232,6 +232,8 @@ impl Greeting {
         }
         candidates.truncate(TAGS_MAX);
         let mut tags: Vec<Tag> = candidates.iter().map(|candidate| candidate.own).collect();
+        tags.sort_unstable();
+        tags.dedup();
         for index in tags.len()..tags.len().next_multiple_of(4).max(4) {
             // A key that nobody else has: these can match nothing and look like all the others.
             let mut label = *padding;
@@ -242,7 +244,6 @@ impl Greeting {
         }
         // Tags are as good as random, so sorting them hides which is which.
         tags.sort_unstable();
-        tags.dedup();
         Self { tags, candidates }
     }
 
