@@ -48,8 +48,6 @@ pub(crate) struct EntrySync {
     pub(crate) reading: Option<usize>,
     /// Batches sent and not yet acknowledged.
     pub(crate) in_flight: usize,
-    /// Batches received and not yet applied.
-    pub(crate) applying: usize,
     /// Whether the session has this compartment in its line of those to read for.
     pub(crate) in_line: bool,
     in_sync: bool,
@@ -72,7 +70,6 @@ impl EntrySync {
             stalled: false,
             reading: None,
             in_flight: 0,
-            applying: 0,
             in_line: false,
             in_sync: false,
         }
@@ -264,8 +261,7 @@ impl EntrySync {
             && self.behind.is_empty()
             && self.ahead.is_empty()
             && self.reading.is_none()
-            && self.in_flight == 0
-            && self.applying == 0;
+            && self.in_flight == 0;
         let became = now && !self.in_sync;
         self.in_sync = now;
         became
@@ -330,4 +326,76 @@ fn digest(frontier: &Frontier) -> [u8; 32] {
         sha.update(seq.0.to_be_bytes());
     }
     sha.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WRITER: WriterKey = WriterKey([1; 32]);
+    const NOW: Millis = Millis(1_000);
+
+    fn run(first: u64, count: usize) -> Run {
+        Run {
+            writer: WRITER,
+            first: Seq(first),
+            entries: vec![vec![1]; count],
+            head: None,
+        }
+    }
+
+    /// A compartment whose peer holds nothing.
+    fn behind(local: u64) -> EntrySync {
+        let mut entries = EntrySync::new(Frontier::from([(WRITER, Seq(local))]));
+        assert_eq!(entries.compare([0; 32]), Ok(Comparison::Differs));
+        entries.on_peer_frontier(Frontier::new()).unwrap();
+        entries
+    }
+
+    #[test]
+    fn a_store_that_lost_its_place_is_asked_once_from_the_start_and_again_after_news() {
+        let mut entries = behind(3);
+        assert_eq!(
+            entries
+                .on_read(vec![run(1, 1)], Cursor(9), true)
+                .unwrap()
+                .len(),
+            1
+        );
+        assert_eq!(entries.cursor(), Cursor(9));
+        assert!(entries.wants_read());
+        entries.on_read(Vec::new(), Cursor(9), true).unwrap();
+        assert_eq!(entries.cursor(), Cursor::START);
+        assert!(entries.wants_read());
+        entries.on_read(Vec::new(), Cursor(9), true).unwrap();
+        assert!(!entries.wants_read(), "or it would ask for ever");
+        entries.on_local(&Frontier::from([(WRITER, Seq(4))]), Origin::Here, NOW, 0);
+        assert!(entries.wants_read());
+    }
+
+    #[test]
+    fn what_the_peer_has_by_now_is_cut_off_and_gaps_are_faults() {
+        let mut entries = behind(9);
+        entries
+            .on_advance(&Frontier::from([(WRITER, Seq(4))]))
+            .unwrap();
+        let fresh = entries.on_read(vec![run(2, 5)], Cursor(6), false).unwrap();
+        assert_eq!((fresh[0].first, fresh[0].last()), (Seq(5), Seq(6)));
+        let gap = entries.on_read(vec![run(8, 1)], Cursor(8), false);
+        assert_eq!(gap, Err(CloseReason::StoreFailed));
+    }
+
+    #[test]
+    fn what_came_from_elsewhere_is_announced_first() {
+        let mut entries = behind(0);
+        let told = Frontier::from([(WRITER, Seq(2))]);
+        assert_eq!(entries.on_local(&told, Origin::Elsewhere, NOW, 100), told);
+        assert!(!entries.wants_read());
+        entries.release(Millis(1_099));
+        assert!(!entries.wants_read());
+        entries.release(Millis(1_100));
+        assert!(entries.wants_read());
+        entries.on_advance(&told).unwrap();
+        assert!(!entries.wants_read());
+    }
 }

@@ -140,7 +140,8 @@ impl Session {
         session
     }
 
-    /// Takes in one event. Afterwards: [`Session::poll`] until `None`.
+    /// Takes in one event. Afterwards: [`Session::poll`] until `None`. `now` may count from any moment, best by a clock
+    /// that is never set; one that jumps costs at most a ping or a new link.
     pub fn handle(&mut self, now: Millis, event: Event) {
         if self.is_closed() {
             return;

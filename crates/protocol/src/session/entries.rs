@@ -199,11 +199,7 @@ impl Session {
             None => Vec::new(),
             Some(_) => match self.open_compartment(place)? {
                 None => Vec::new(),
-                Some(entries) => {
-                    let runs = entries.on_runs(runs)?;
-                    entries.applying += usize::from(!runs.is_empty());
-                    runs
-                }
+                Some(entries) => entries.on_runs(runs)?,
             },
         };
         if runs.is_empty() {
@@ -231,7 +227,6 @@ impl Session {
         declined.sort_unstable();
         declined.dedup();
         if let Some(entries) = self.entries_mut(place) {
-            entries.applying = entries.applying.saturating_sub(1);
             entries.on_declined_here(&declined);
         }
         self.send(&Frame::Received {

@@ -127,6 +127,14 @@ fn a_clock_set_back_does_not_freeze_or_end_the_session() {
     world.run(60_000);
     world.assert_open(link);
     world.assert_equal(0, 1);
+    world.now = Millis(world.now.0 - 3_600_000);
+    world.deaf = Some(0);
+    world.feed(link, 0, Event::Timeout);
+    world.run(Limits::default().silence_ms);
+    assert_eq!(
+        world.links[link][0].closed(),
+        Some((CloseReason::Silence, false))
+    );
 }
 
 #[test]

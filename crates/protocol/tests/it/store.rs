@@ -40,6 +40,8 @@ pub(crate) struct Store {
     pub(crate) distrusted: BTreeSet<WriterKey>,
     /// Whether peers may be hostile: then what does not hold is declined, else it is a fault of the session.
     pub(crate) wary: bool,
+    /// Writers of this device.
+    pub(crate) own: BTreeSet<WriterKey>,
 }
 
 /// What a control entry of the model says.
@@ -58,6 +60,7 @@ impl Store {
             contexts: BTreeMap::new(),
             distrusted: BTreeSet::new(),
             wary: false,
+            own: BTreeSet::new(),
         }
     }
 
@@ -178,6 +181,7 @@ impl Store {
         sizes: &[usize],
         rng: &mut impl Rng,
     ) -> Frontier {
+        self.own.insert(writer);
         let held = self
             .contexts
             .get_mut(&context)

@@ -422,6 +422,10 @@ impl World {
                 runs,
             } => {
                 for run in &runs {
+                    // Among two devices nothing can come back by another way.
+                    let echo =
+                        self.stores.len() == 2 && self.stores[device].own.contains(&run.writer);
+                    assert!(!echo, "an entry came back to its author");
                     for seq in run.first.0..=run.last().0 {
                         let new = self.links[link][side].taken.insert((
                             compartment,
