@@ -5,8 +5,10 @@
 
 mod order;
 mod rights;
+mod writing;
 
 pub use rights::{Author, Claim, Refusal};
+pub use writing::{CannotWrite, WritingPoint};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,14 +16,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aeroedge_ids::{ContextId, ControlHash};
 
 use crate::control::{Action, ControlEntry, PARENTS_MAX};
-use crate::entry::HEADS_MAX;
 use crate::roster::{Causality, Rejection, Roster};
 use order::Order;
 
 /// The most entries that may wait for their parents; beyond it the sender must send in order.
 pub const WAITING_MAX: usize = 4096;
 /// The readings kept at once.
-const READINGS_MAX: usize = 64;
+const READINGS_MAX: usize = 32;
 
 /// The control history of one context.
 #[derive(Debug)]
@@ -301,12 +302,7 @@ impl History {
         self.latest_heads(PARENTS_MAX)
     }
 
-    /// The heads that an entry of a log should name: all of them, or when there are more than a header has room for,
-    /// those that carry the most recent acts about epochs and the latest others. Acknowledge soon in that case.
-    pub fn heads_to_name(&self) -> Vec<ControlHash> {
-        self.latest_heads(HEADS_MAX)
-    }
-
+    /// At most `limit` heads, ascending: first those that start epochs, then the latest.
     fn latest_heads(&self, limit: usize) -> Vec<ControlHash> {
         let mut heads: Vec<_> = self
             .heads
@@ -334,11 +330,11 @@ struct Prospect<'a> {
 impl Causality for Prospect<'_> {
     fn saw(&self, later: ControlHash, earlier: ControlHash) -> bool {
         if later != self.entry.hash() {
-            return self.order.saw(later, earlier);
+            return self.order.knows(later, earlier);
         }
         self.entry
             .parents()
             .iter()
-            .any(|parent| *parent == earlier || self.order.saw(*parent, earlier))
+            .any(|parent| *parent == earlier || self.order.knows(*parent, earlier))
     }
 }

@@ -144,10 +144,9 @@ impl Order {
             sorted
         })
     }
-}
 
-impl Causality for Order {
-    fn saw(&self, later: ControlHash, earlier: ControlHash) -> bool {
+    /// Whether `earlier` is among the entries that lead to `later`. An entry does not know itself.
+    pub(super) fn knows(&self, later: ControlHash, earlier: ControlHash) -> bool {
         let (Some(later), Some(earlier)) = (
             self.index_by_hash.get(&later),
             self.index_by_hash.get(&earlier),
@@ -168,5 +167,11 @@ impl Causality for Order {
             }
         }
         false
+    }
+}
+
+impl Causality for Order {
+    fn saw(&self, later: ControlHash, earlier: ControlHash) -> bool {
+        self.knows(later, earlier)
     }
 }

@@ -5,5 +5,8 @@
     reason = "a test that cannot go on should stop where it stands"
 )]
 
+mod administration;
 mod club;
+mod hostile;
+mod laws;
 mod world;

@@ -1,11 +1,11 @@
 //! Devices and contexts made with few words. Everything is seeded, so every run makes the same bytes.
 
 use aeroedge_crdt::hlc::Hlc;
-use aeroedge_ids::{CompartmentId, ContextId, Millis, UserId};
+use aeroedge_ids::{CompartmentId, ContextId, Millis, Seq, UserId};
 use aeroedge_log::compartment::{Audience, Division};
 use aeroedge_log::context::{Entered, Founding, InviteTerms, JoinError, create, invite, join};
 use aeroedge_log::control::{Action, ControlEntry, Permission, Rights, Role};
-use aeroedge_log::history::{Claim, History, Inserted};
+use aeroedge_log::history::{CannotWrite, Claim, History, Inserted, WritingPoint};
 use aeroedge_log::invite::{InviteSeed, Secret, Stretch};
 use aeroedge_log::keyring::KeyRing;
 use aeroedge_log::secrets::DeviceSecrets;
@@ -162,13 +162,22 @@ impl Device {
     /// The claim of an entry this device would write now.
     pub(crate) fn claim(&self, audience: Audience, seq: u64) -> Claim {
         let compartment = self.compartment(audience);
+        let writer = self.secrets.writer(self.history.context()).unwrap().key();
         let roster = self.history.roster().unwrap();
+        let epoch = roster.current_epoch(compartment).unwrap();
         Claim {
-            writer: self.secrets.writer(self.history.context()).unwrap().key(),
+            writer,
             compartment,
-            seq: aeroedge_ids::Seq(seq),
-            epoch: roster.current_epoch(compartment).unwrap(),
-            heads: self.history.heads_to_name(),
+            seq: Seq(seq),
+            epoch,
+            heads: self.history.heads(),
         }
+    }
+
+    /// Where it would write now.
+    pub(crate) fn writing_point(&self, audience: Audience) -> Result<WritingPoint, CannotWrite> {
+        let writer = self.secrets.writer(self.history.context()).unwrap().key();
+        self.history
+            .writing_point(&self.ring(), writer, self.compartment(audience))
     }
 }
