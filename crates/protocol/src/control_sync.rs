@@ -299,7 +299,7 @@ fn bucket(hash: &ControlHash) -> usize {
     usize::from(hash.0[0])
 }
 
-fn digest(history: &[ControlHash]) -> [u8; 32] {
+pub(crate) fn digest(history: &[ControlHash]) -> [u8; 32] {
     let mut sorted = history.to_vec();
     sorted.sort_unstable();
     let mut sha = Sha256::new();
@@ -311,7 +311,7 @@ fn digest(history: &[ControlHash]) -> [u8; 32] {
 }
 
 /// Keyed by the link, so that nobody can prepare entries that hide each other behind eight bytes.
-fn buckets(salt: &[u8; 32], history: &[ControlHash]) -> Box<Buckets> {
+pub(crate) fn buckets(salt: &[u8; 32], history: &[ControlHash]) -> Box<Buckets> {
     let mut sorted = history.to_vec();
     sorted.sort_unstable();
     let mut buckets = Box::new([[0; 8]; BUCKETS]);

@@ -318,7 +318,7 @@ fn set(writers: &mut BTreeSet<WriterKey>, writer: WriterKey, belongs: bool) {
     }
 }
 
-fn digest(frontier: &Frontier) -> [u8; 32] {
+pub(crate) fn digest(frontier: &Frontier) -> [u8; 32] {
     let mut sha = Sha256::new();
     sha.update(b"aeroedge frontier v1");
     for (writer, seq) in frontier.iter().filter(|(_, seq)| **seq > Seq::NONE) {

@@ -26,7 +26,7 @@ pub const BUCKETS: usize = 256;
 /// The first bytes of a digest over each bucket.
 pub type Buckets = [[u8; 8]; BUCKETS];
 
-/// One message of the session. `docs/format.md` describes each in words.
+/// One message of the session. `docs/protocol.md` describes each in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
     /// First frame of each end.

@@ -81,7 +81,7 @@ impl std::fmt::Debug for Credential {
 
 /// What a tag's holder is in the context; part of the tag, so that a member's tag cannot serve as a joiner's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub(crate) enum Role {
     Member,
     Joiner,
     Host,
@@ -127,7 +127,7 @@ impl Transcript {
         }
     }
 
-    fn tag(&self, link_key: &[u8; 32], side: Side, role: Role) -> Tag {
+    pub(crate) fn tag(&self, link_key: &[u8; 32], side: Side, role: Role) -> Tag {
         let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(link_key)
             .unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
         mac.update(b"aeroedge greet v1");

@@ -20,6 +20,8 @@ mod greet;
 pub mod limits;
 mod reason;
 mod session;
+#[cfg(test)]
+mod vectors;
 mod wire;
 
 pub use event::{
