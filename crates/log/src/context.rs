@@ -51,7 +51,7 @@ pub fn create(
     hlc: Hlc,
     rng: &mut impl CryptoRng,
 ) -> Entered {
-    let writer = WriterSecret::generate(rng);
+    let writer = writer_in_use(secrets, rng);
     let mut nonce = [0; 16];
     rng.fill_bytes(&mut nonce);
     let genesis = Genesis {
@@ -243,7 +243,7 @@ pub fn join(
     }
     let keys = open_package(context, seed, secret, stretch, package)?;
     let wraps = wrap_package(&roster, &keys, secrets, rng)?;
-    let writer = WriterSecret::generate(rng);
+    let writer = writer_in_use(secrets, rng);
     let message = Join::message(
         context,
         seed.key(),
@@ -304,6 +304,14 @@ fn wrap_package(
         });
     }
     Ok(wraps)
+}
+
+/// A device writes under one name in all its contexts, because a transaction that spans them has one stamp.
+fn writer_in_use(secrets: &DeviceSecrets, rng: &mut impl CryptoRng) -> WriterSecret {
+    secrets
+        .writer_in_use()
+        .cloned()
+        .unwrap_or_else(|| WriterSecret::generate(rng))
 }
 
 /// Any act of this device at the heads of the history as it is here. See [`History::would_reject`] for whether it
@@ -385,7 +393,7 @@ pub fn offer_device(
     user: UserId,
     rng: &mut impl CryptoRng,
 ) -> (DeviceOffer, WriterSecret) {
-    let writer = WriterSecret::generate(rng);
+    let writer = writer_in_use(secrets, rng);
     let (device, sealing) = (secrets.device(), secrets.sealing_key());
     let message = AddDevice::message(context, user, device, sealing, writer.key());
     let added = AddDevice {

@@ -101,6 +101,11 @@ impl DeviceSecrets {
         self.writers.get(&context)?.last()
     }
 
+    /// The writer under which this installation writes in all its contexts; none before the first.
+    pub fn writer_in_use(&self) -> Option<&WriterSecret> {
+        self.writers.values().find_map(|writers| writers.last())
+    }
+
     /// The secret of a particular writer, also one no longer in use.
     pub fn writer_by_key(&self, key: WriterKey) -> Option<&WriterSecret> {
         self.writers

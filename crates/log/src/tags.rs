@@ -46,6 +46,11 @@ impl LinkKey {
         Self(bytes)
     }
 
+    /// The secret itself, for the session that greets with it.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The key by which the holder of an invite link and the members of its context recognise each other. It follows
     /// from the invite's public key, which only they know.
     pub fn of_invite(invite: InviteKey) -> Self {
