@@ -56,15 +56,15 @@ impl ChangesetWriter {
     }
 
     /// The place of a table in the dictionary, made on first use.
-    pub fn table(&mut self, name: &str, keys: &[&str]) -> TableIndex {
+    pub fn table(&mut self, name: &str, keys: &[impl AsRef<str>]) -> TableIndex {
         if let Some(index) = self.tables.iter().position(|table| table.name == name) {
             return TableIndex(index);
         }
         self.dictionary_length +=
-            name.len() + keys.iter().map(|key| key.len() + 5).sum::<usize>() + 16;
+            name.len() + keys.iter().map(|key| key.as_ref().len() + 5).sum::<usize>() + 16;
         self.tables.push(DictionaryTable {
             name: name.to_owned(),
-            keys: keys.iter().map(|&key| key.to_owned()).collect(),
+            keys: keys.iter().map(|key| key.as_ref().to_owned()).collect(),
             columns: Vec::new(),
             positions: Vec::new(),
         });

@@ -1,0 +1,214 @@
+//! Loads, keeps and writes back the chunks of one table within one transaction.
+//!
+//! A bounded number of chunks stays in memory; they are written in order of their numbers, which SQLite likes best.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::chunk::{Carried, Chunk, SLOTS, Written};
+use crate::statements::Lazy;
+use crate::storage::StorageError;
+
+/// Chunks in memory before those that changed are written and all are dropped: some ten megabytes.
+const CHUNKS_MAX: usize = 4096;
+
+/// Versions that share an entry in the index by era: a chunk that changes often does not change its entry as often.
+const VERSIONS_PER_ERA: u64 = 256;
+
+/// The era of a version.
+pub(crate) fn era_of(version: u64) -> i64 {
+    (version / VERSIONS_PER_ERA) as i64
+}
+
+#[derive(Debug)]
+struct Loaded {
+    chunk: Chunk,
+    /// The era in the table, none when the chunk is not there yet.
+    stored_era: Option<i64>,
+    changed: bool,
+}
+
+/// The clocks of one table.
+#[derive(Debug)]
+pub(crate) struct ClockStore<'c> {
+    select: Lazy<'c>,
+    insert: Lazy<'c>,
+    update: Lazy<'c>,
+    update_era: Lazy<'c>,
+    delete: Lazy<'c>,
+    loaded: BTreeMap<i64, Loaded>,
+    /// The greatest chunk in the table when we began: beyond it nothing needs to be looked up.
+    last: i64,
+}
+
+fn place(slot: i64) -> (i64, usize) {
+    (slot >> 6, (slot & 63) as usize)
+}
+
+impl<'c> ClockStore<'c> {
+    pub(crate) fn new(connection: &'c Connection, table: i64) -> Result<Self, StorageError> {
+        let name = format!("replica_clock_{table}");
+        let last: Option<i64> = connection
+            .prepare_cached(&format!("SELECT max(chunk) FROM {name}"))?
+            .query_row([], |row| row.get(0))?;
+        Ok(Self {
+            select: Lazy::new(
+                connection,
+                format!("SELECT era, clocks FROM {name} WHERE chunk = ?1"),
+            ),
+            insert: Lazy::new(
+                connection,
+                format!("INSERT INTO {name}(chunk, era, clocks) VALUES (?1, ?2, ?3)"),
+            ),
+            update: Lazy::new(
+                connection,
+                format!("UPDATE {name} SET clocks = ?2 WHERE chunk = ?1"),
+            ),
+            update_era: Lazy::new(
+                connection,
+                format!("UPDATE {name} SET era = ?2, clocks = ?3 WHERE chunk = ?1"),
+            ),
+            delete: Lazy::new(connection, format!("DELETE FROM {name} WHERE chunk = ?1")),
+            loaded: BTreeMap::new(),
+            last: last.unwrap_or(i64::MIN),
+        })
+    }
+
+    fn load(&mut self, number: i64) -> Result<&mut Loaded, StorageError> {
+        if !self.loaded.contains_key(&number) {
+            if self.loaded.len() >= CHUNKS_MAX {
+                self.flush()?;
+                self.loaded.clear();
+            }
+            let stored = if number > self.last {
+                None
+            } else {
+                self.select
+                    .get()?
+                    .query_row([number], |row| {
+                        Ok((row.get(0)?, Chunk::decode(row.get_ref(1)?.as_blob()?)))
+                    })
+                    .optional()?
+            };
+            let loaded = match stored {
+                None => Loaded {
+                    chunk: Chunk::default(),
+                    stored_era: None,
+                    changed: false,
+                },
+                Some((era, chunk)) => Loaded {
+                    chunk: chunk?,
+                    stored_era: Some(era),
+                    changed: false,
+                },
+            };
+            self.loaded.insert(number, loaded);
+        }
+        self.loaded
+            .get_mut(&number)
+            .ok_or(StorageError::Damaged("a chunk of clocks vanished"))
+    }
+
+    /// The chunk of a slot for reading, and the place in it.
+    pub(crate) fn read(&mut self, slot: i64) -> Result<(&Chunk, usize), StorageError> {
+        let (number, place) = place(slot);
+        Ok((&self.load(number)?.chunk, place))
+    }
+
+    fn edit(&mut self, slot: i64) -> Result<(&mut Chunk, usize), StorageError> {
+        let (number, place) = place(slot);
+        let loaded = self.load(number)?;
+        loaded.changed = true;
+        Ok((&mut loaded.chunk, place))
+    }
+
+    /// Rows from `first` to `last` were made, all columns at once.
+    pub(crate) fn made(
+        &mut self,
+        first: i64,
+        last: i64,
+        life: u64,
+        written: Written,
+        covered: u16,
+    ) -> Result<(), StorageError> {
+        let mut slot = first;
+        loop {
+            let (chunk, start) = self.edit(slot)?;
+            let count = (SLOTS - start).min(
+                (last.saturating_sub(slot) as u64)
+                    .saturating_add(1)
+                    .min(SLOTS as u64) as usize,
+            );
+            chunk.fill(start..start + count, life, written, covered);
+            match slot.checked_add(count as i64) {
+                Some(next) if next <= last => slot = next,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// A row was made of which some columns were not written.
+    pub(crate) fn made_partly(
+        &mut self,
+        slot: i64,
+        life: u64,
+        written: Written,
+        covered: u16,
+        never: impl Iterator<Item = u16>,
+    ) -> Result<(), StorageError> {
+        let (chunk, place) = self.edit(slot)?;
+        chunk.fill_partly(place, life, written, covered, never);
+        Ok(())
+    }
+
+    /// Cells of a row were written.
+    pub(crate) fn wrote(
+        &mut self,
+        slot: i64,
+        columns: &[u16],
+        written: Written,
+    ) -> Result<(), StorageError> {
+        let (chunk, place) = self.edit(slot)?;
+        chunk.write(place, columns, written);
+        Ok(())
+    }
+
+    /// The row is gone; what it had can be put down elsewhere.
+    pub(crate) fn remove(&mut self, slot: i64) -> Result<Carried, StorageError> {
+        let (chunk, place) = self.edit(slot)?;
+        Ok(chunk.carry(place))
+    }
+
+    /// A row got another slot.
+    pub(crate) fn put(&mut self, slot: i64, carried: &Carried) -> Result<(), StorageError> {
+        let (chunk, place) = self.edit(slot)?;
+        chunk.put(place, carried);
+        Ok(())
+    }
+
+    /// Writes what changed; the store can be used on.
+    pub(crate) fn flush(&mut self) -> Result<(), StorageError> {
+        for (number, loaded) in &mut self.loaded {
+            if !std::mem::take(&mut loaded.changed) {
+                continue;
+            }
+            if loaded.chunk.is_empty() {
+                if loaded.stored_era.take().is_some() {
+                    self.delete.get()?.execute([number])?;
+                }
+                continue;
+            }
+            let bytes = loaded.chunk.encode();
+            let era = era_of(loaded.chunk.version_max());
+            match loaded.stored_era {
+                None => self.insert.get()?.execute((number, era, &bytes))?,
+                Some(stored) if stored == era => self.update.get()?.execute((number, &bytes))?,
+                Some(_) => self.update_era.get()?.execute((number, era, &bytes))?,
+            };
+            loaded.stored_era = Some(era);
+            self.last = self.last.max(*number);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,197 @@
+//! The conflict log: writes that lost to a write they had not seen, until someone who saw both writes again.
+//!
+//! An entry is one losing stamp of one row with the cells it wrote. A later write closes the cells it writes itself, a
+//! delete closes all, but only of entries its writer had seen; so the log is the same on every device.
+
+use aeroedge_crdt::hlc::Stamp;
+use aeroedge_crdt::life::Life;
+use aeroedge_crdt::msgpack::{read_unsigned, write_unsigned};
+use aeroedge_crdt::value::Value;
+use rusqlite::Connection;
+
+use crate::statements::Lazy;
+use crate::storage::StorageError;
+
+/// A cell whose concurrent edit lost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conflict {
+    /// The table.
+    pub table: String,
+    /// Values of the key columns, in key order.
+    pub key: Vec<rusqlite::types::Value>,
+    /// The column.
+    pub column: String,
+    /// What was written and lost.
+    pub losing: rusqlite::types::Value,
+    /// When and by whom.
+    pub losing_stamp: Stamp,
+    /// The life of the row in which it was written; shorter than the present one if the row died meanwhile.
+    pub losing_life: Life,
+    /// What the cell holds now; none when the row is dead.
+    pub winning: Option<rusqlite::types::Value>,
+    /// When and by whom the present value was written, or the row deleted; none for a default that no one wrote.
+    pub winning_stamp: Option<Stamp>,
+}
+
+/// Which conflicts to list.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ConflictFilter<'a> {
+    /// Only those of one table.
+    pub table: Option<&'a str>,
+    /// At most so many.
+    pub limit: Option<usize>,
+    /// Also those whose losing value equals the winning one, which need no one's attention.
+    pub with_equal: bool,
+}
+
+/// One losing stamp of one row.
+#[derive(Debug)]
+pub(crate) struct Losing {
+    pub(crate) life: u64,
+    pub(crate) hlc: u64,
+    pub(crate) writer: u32,
+    pub(crate) cells: Vec<u8>,
+}
+
+/// The log as far as it concerns one table.
+#[derive(Debug)]
+pub(crate) struct ConflictLog<'c> {
+    table: i64,
+    select: Lazy<'c>,
+    insert: Lazy<'c>,
+    update: Lazy<'c>,
+    delete: Lazy<'c>,
+    /// Nothing needs to be looked up while there is none.
+    pub(crate) any: bool,
+}
+
+/// Takes the cells of an entry one by one.
+pub(crate) fn cells(bytes: &[u8]) -> impl Iterator<Item = (u16, Value<'_>)> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let column = read_unsigned(&mut rest).ok()?;
+        Some((column as u16, Value::read(&mut rest).ok()?))
+    })
+}
+
+/// Appends a cell to an entry.
+pub(crate) fn write_cell(out: &mut Vec<u8>, column: u16, value: Value<'_>) {
+    write_unsigned(out, u64::from(column));
+    value.write(out);
+}
+
+impl<'c> ConflictLog<'c> {
+    pub(crate) fn new(connection: &'c Connection, table: i64) -> Result<Self, StorageError> {
+        let any = connection
+            .prepare_cached("SELECT EXISTS(SELECT 1 FROM replica_conflict WHERE tbl = ?1)")?
+            .query_row([table], |row| row.get(0))?;
+        let lazy = |sql: &str| Lazy::new(connection, sql.to_owned());
+        Ok(Self {
+            table,
+            select: lazy("SELECT life, hlc, writer, cells FROM replica_conflict WHERE tbl = ?1 AND key = ?2"),
+            insert: lazy(
+                "INSERT INTO replica_conflict(tbl, key, life, hlc, writer, cells) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT DO NOTHING",
+            ),
+            update: lazy(
+                "UPDATE replica_conflict SET cells = ?6 WHERE tbl = ?1 AND key = ?2 AND life = ?3 AND hlc = ?4 AND writer = ?5",
+            ),
+            delete: lazy(
+                "DELETE FROM replica_conflict WHERE tbl = ?1 AND key = ?2 AND life = ?3 AND hlc = ?4 AND writer = ?5",
+            ),
+            any,
+        })
+    }
+
+    /// The entries of a row.
+    pub(crate) fn of(&mut self, key: &[u8]) -> Result<Vec<Losing>, StorageError> {
+        if !self.any {
+            return Ok(Vec::new());
+        }
+        let statement = self.select.get()?;
+        let rows = statement.query_map((self.table, key), |row| {
+            Ok(Losing {
+                life: row.get::<_, i64>(0)? as u64,
+                hlc: row.get::<_, i64>(1)? as u64,
+                writer: row.get(2)?,
+                cells: row.get(3)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// A write of `columns` (none: a delete, which concerns all) settles what its writer had seen.
+    pub(crate) fn close(
+        &mut self,
+        key: &[u8],
+        columns: Option<&[u16]>,
+        mut seen: impl FnMut(u32, u64) -> Result<bool, StorageError>,
+    ) -> Result<(), StorageError> {
+        for losing in self.of(key)? {
+            if !seen(losing.writer, losing.hlc)? {
+                continue;
+            }
+            let mut rest = Vec::new();
+            if let Some(columns) = columns {
+                for (column, value) in cells(&losing.cells) {
+                    if !columns.contains(&column) {
+                        write_cell(&mut rest, column, value);
+                    }
+                }
+            }
+            if rest.len() == losing.cells.len() {
+                continue;
+            }
+            let (life, hlc) = (losing.life as i64, losing.hlc as i64);
+            if rest.is_empty() {
+                self.delete
+                    .get()?
+                    .execute((self.table, key, life, hlc, losing.writer))?;
+            } else {
+                self.update
+                    .get()?
+                    .execute((self.table, key, life, hlc, losing.writer, rest))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps cells that lost.
+    pub(crate) fn add(&mut self, key: &[u8], losing: &Losing) -> Result<(), StorageError> {
+        if losing.cells.is_empty() {
+            return Ok(());
+        }
+        self.any = true;
+        let (life, hlc) = (losing.life as i64, losing.hlc as i64);
+        let inserted = self.insert.get()?.execute((
+            self.table,
+            key,
+            life,
+            hlc,
+            losing.writer,
+            &losing.cells,
+        ))?;
+        if inserted == 0 {
+            let known = self.of(key)?.into_iter().find(|known| {
+                (known.life, known.hlc, known.writer) == (losing.life, losing.hlc, losing.writer)
+            });
+            let mut both: Vec<(u16, Value<'_>)> = cells(&losing.cells).collect();
+            if let Some(known) = &known {
+                both.extend(cells(&known.cells));
+            }
+            // The greater of two values of one cell stands first and stays.
+            both.sort_by_cached_key(|(column, value)| {
+                (*column, std::cmp::Reverse(value.to_bytes()))
+            });
+            both.dedup_by_key(|cell| cell.0);
+            let mut merged = Vec::new();
+            for (column, value) in both {
+                write_cell(&mut merged, column, value);
+            }
+            self.update
+                .get()?
+                .execute((self.table, key, life, hlc, losing.writer, merged))?;
+        }
+        Ok(())
+    }
+}

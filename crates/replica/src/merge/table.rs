@@ -1,0 +1,591 @@
+//! Merges rows into one table: the later write of each cell stays, the longer life of each row stays.
+//!
+//! New rows are inserted blindly while they turn out to be new, and looked up first once they turn out to be known. What
+//! loses to a write it had not seen goes to the conflict log.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use aeroedge_crdt::changeset::Values;
+use aeroedge_crdt::life::Life;
+use aeroedge_crdt::value::Value;
+use rusqlite::Connection;
+
+use super::seen::Context;
+use crate::clocks::{ClockStore, Written};
+use crate::conflicts::{ConflictLog, Losing, write_cell};
+use crate::graves::{Grave, Graves};
+use crate::names::{list, quoted};
+use crate::quarantine::{self, Waiting};
+use crate::rows::RowBytes;
+use crate::slots::Slots;
+use crate::statements::Lazy;
+use crate::storage::StorageError;
+use crate::tables::{Policy, Table};
+use crate::values::Bound;
+
+/// A column that a block writes, as the local schema knows it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) name: &'a str,
+    /// Place among the local columns; none when it is unknown here.
+    pub(crate) index: Option<usize>,
+}
+
+/// One incoming cell that the local schema can hold.
+#[derive(Debug, Clone, Copy)]
+struct Cell<'a> {
+    index: usize,
+    number: u16,
+    value: Value<'a>,
+    bytes: &'a [u8],
+}
+
+/// Keys of touched rows that are kept for the summary.
+const KEYS_MAX: usize = 256;
+
+/// Merges into one table during one session.
+pub(crate) struct TableMerge<'c> {
+    connection: &'c Connection,
+    table: Rc<Table>,
+    keys: String,
+    clocks: ClockStore<'c>,
+    graves: Graves<'c>,
+    conflicts: ConflictLog<'c>,
+    slots: Slots<'c>,
+    find: Lazy<'c>,
+    delete: Lazy<'c>,
+    inserts: BTreeMap<Vec<u16>, Lazy<'c>>,
+    updates: BTreeMap<Vec<u16>, Lazy<'c>>,
+    /// Whether the latest row was known, which makes it likely for the next.
+    expect_known: bool,
+    quarantined: bool,
+    row: RowBytes,
+    pub(crate) touched: u64,
+    pub(crate) touched_keys: Vec<Vec<u8>>,
+}
+
+impl<'c> TableMerge<'c> {
+    pub(crate) fn new(connection: &'c Connection, table: Rc<Table>) -> Result<Self, StorageError> {
+        let find = format!("{} WHERE {}", table.select(), table.where_key(1));
+        let delete = format!(
+            "DELETE FROM {} WHERE {}",
+            quoted(&table.name),
+            table.where_slot(1).0
+        );
+        Ok(Self {
+            connection,
+            keys: quarantine::joined_names(&table.key_names),
+            clocks: ClockStore::new(connection, table.id)?,
+            graves: Graves::new(connection, table.id)?,
+            conflicts: ConflictLog::new(connection, table.id)?,
+            slots: Slots::new(connection, table.id),
+            find: Lazy::new(connection, find),
+            delete: Lazy::new(connection, delete),
+            inserts: BTreeMap::new(),
+            updates: BTreeMap::new(),
+            expect_known: false,
+            quarantined: quarantine::any(connection)?,
+            row: RowBytes::default(),
+            touched: 0,
+            touched_keys: Vec::new(),
+            table,
+        })
+    }
+
+    /// Writes the clocks; the session may go on.
+    pub(crate) fn flush(&mut self) -> Result<(), StorageError> {
+        self.clocks.flush()
+    }
+
+    /// Whether a row of this key lives here.
+    pub(crate) fn knows(&mut self, key: &[u8]) -> Result<bool, StorageError> {
+        self.look_up(key)
+    }
+
+    /// Merges a write of some cells of one row.
+    pub(crate) fn write(
+        &mut self,
+        context: &mut Context<'_>,
+        life: Life,
+        key: &[u8],
+        targets: &[Target<'_>],
+        values: &[u8],
+    ) -> Result<(), StorageError> {
+        let table = Rc::clone(&self.table);
+        let mut cells = Vec::with_capacity(targets.len());
+        let mut strangers = Vec::new();
+        let mut rest = values;
+        for target in targets {
+            let before = rest;
+            let Ok(value) = Value::read(&mut rest) else {
+                break;
+            };
+            let bytes = &before[..before.len() - rest.len()];
+            match target.index {
+                Some(index) if table.columns[index].accepts(value) => {
+                    cells.push(Cell {
+                        index,
+                        number: table.columns[index].number,
+                        value,
+                        bytes,
+                    });
+                }
+                _ => strangers.push((target.name, bytes)),
+            }
+        }
+        let life = life.number();
+        let standing = self.write_known(context, life, key, &cells)?;
+        if life >= standing {
+            for (column, value) in strangers {
+                self.quarantine(context, life, key, column, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Merges the cells that the schema can hold; the life of the row afterwards.
+    fn write_known(
+        &mut self,
+        context: &mut Context<'_>,
+        life: u64,
+        key: &[u8],
+        cells: &[Cell<'_>],
+    ) -> Result<u64, StorageError> {
+        if let Some(grave) = self.graves.get(key)? {
+            self.close(context, key, Some(cells))?;
+            if life <= grave.life {
+                self.lose(context, life, key, cells.iter())?;
+                return Ok(grave.life);
+            }
+            self.graves.remove(key)?;
+            self.make(context, life, key, cells)?;
+            return Ok(life);
+        }
+        if !self.expect_known && self.make(context, life, key, cells)? {
+            return Ok(life);
+        }
+        if !self.look_up(key)? {
+            self.make(context, life, key, cells)?;
+            return Ok(life);
+        }
+        self.expect_known = true;
+        self.close(context, key, Some(cells))?;
+        let slot = self.row.slot;
+        let (chunk, place) = self.clocks.read(slot)?;
+        let standing = chunk.life(place);
+        match life.cmp(&standing) {
+            std::cmp::Ordering::Less => self.lose(context, life, key, cells.iter())?,
+            std::cmp::Ordering::Equal => self.meet(context, life, key, cells)?,
+            std::cmp::Ordering::Greater => {
+                self.keep_unseen(context, key)?;
+                self.remove_row(key)?;
+                self.make(context, life, key, cells)?;
+            }
+        }
+        Ok(life.max(standing))
+    }
+
+    /// Merges a delete of one row.
+    pub(crate) fn delete(
+        &mut self,
+        context: &mut Context<'_>,
+        life: Life,
+        key: &[u8],
+    ) -> Result<(), StorageError> {
+        let life = life.number();
+        self.close(context, key, None)?;
+        let grave = Grave {
+            life,
+            written: written(context),
+        };
+        if let Some(known) = self.graves.get(key)? {
+            let later = match (life, grave.written.hlc).cmp(&(known.life, known.written.hlc)) {
+                std::cmp::Ordering::Less => false,
+                std::cmp::Ordering::Greater => true,
+                std::cmp::Ordering::Equal => {
+                    known.written.writer != grave.written.writer
+                        && context.writer_less(known.written.writer, grave.written.writer)?
+                }
+            };
+            if later {
+                self.graves.put(key, grave)?;
+            }
+            return Ok(());
+        }
+        if self.look_up(key)? {
+            let (chunk, place) = self.clocks.read(self.row.slot)?;
+            if chunk.life(place) > life {
+                return Ok(());
+            }
+            self.keep_unseen(context, key)?;
+            self.remove_row(key)?;
+            self.touch(key);
+        }
+        if self.quarantined {
+            quarantine::row_died(self.connection, &self.table, key, life)?;
+        }
+        self.graves.put(key, grave)
+    }
+
+    /// Inserts a row; false when one of this key lives already.
+    fn make(
+        &mut self,
+        context: &Context<'_>,
+        life: u64,
+        key: &[u8],
+        cells: &[Cell<'_>],
+    ) -> Result<bool, StorageError> {
+        let statement =
+            insert_statement(&mut self.inserts, self.connection, &self.table, cells).get()?;
+        let mut place = 0;
+        for value in Values::of(key).chain(cells.iter().map(|cell| cell.value)) {
+            place += 1;
+            statement.raw_bind_parameter(place, Bound(value))?;
+        }
+        if statement.raw_execute()? == 0 {
+            return Ok(false);
+        }
+        let slot = if self.table.without_rowid() {
+            self.slots.find_or_make(key)?
+        } else {
+            self.connection.last_insert_rowid()
+        };
+        let written = written(context);
+        let covered = self.table.numbers_end;
+        if cells.len() == self.table.columns.len() {
+            self.clocks.made(slot, slot, life, written, covered)?;
+        } else {
+            let never = self
+                .table
+                .columns
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| cells.iter().all(|cell| cell.index != *index))
+                .map(|(_, column)| column.number);
+            self.clocks
+                .made_partly(slot, life, written, covered, never)?;
+        }
+        if self.quarantined {
+            quarantine::drop_shorter(self.connection, &self.table.name, &self.keys, key, life)?;
+        }
+        self.expect_known = false;
+        self.touch(key);
+        Ok(true)
+    }
+
+    /// Two writes of one life meet cell by cell.
+    fn meet(
+        &mut self,
+        context: &mut Context<'_>,
+        life: u64,
+        key: &[u8],
+        cells: &[Cell<'_>],
+    ) -> Result<(), StorageError> {
+        let slot = self.row.slot;
+        let incoming = written(context);
+        let mut won: Vec<&Cell<'_>> = Vec::new();
+        let mut lost: Vec<&Cell<'_>> = Vec::new();
+        let mut beaten: BTreeMap<(u64, u32), Vec<u8>> = BTreeMap::new();
+        let (chunk, place) = self.clocks.read(slot)?;
+        for cell in cells {
+            let Some(standing) = chunk.cell(place, cell.number) else {
+                won.push(cell);
+                continue;
+            };
+            let same_writer = standing.writer == incoming.writer;
+            let wins = match incoming.hlc.cmp(&standing.hlc) {
+                std::cmp::Ordering::Greater => true,
+                std::cmp::Ordering::Less => false,
+                // One writing never differs from itself unless a log was forked.
+                std::cmp::Ordering::Equal if same_writer => {
+                    if cell.bytes > self.row.value(cell.index) {
+                        won.push(cell);
+                    }
+                    continue;
+                }
+                std::cmp::Ordering::Equal => {
+                    context.writer_less(standing.writer, incoming.writer)?
+                }
+            };
+            if wins {
+                if self.table.policy != Policy::Silent
+                    && !context.had_seen(standing.writer, standing.hlc)?
+                {
+                    let kept = beaten.entry((standing.hlc, standing.writer)).or_default();
+                    append_cell(kept, cell.number, self.row.value(cell.index));
+                }
+                won.push(cell);
+            } else if !same_writer {
+                lost.push(cell);
+            }
+        }
+        if context.seen.is_some() && !lost.is_empty() {
+            self.lose(context, life, key, lost.into_iter())?;
+        }
+        for ((hlc, writer), cells) in beaten {
+            self.conflicts.add(
+                key,
+                &Losing {
+                    life,
+                    hlc,
+                    writer,
+                    cells,
+                },
+            )?;
+        }
+        if won.is_empty() {
+            return Ok(());
+        }
+        let numbers: Vec<u16> = won.iter().map(|cell| cell.number).collect();
+        self.clocks.wrote(slot, &numbers, incoming)?;
+        let changed: Vec<&Cell<'_>> = won
+            .into_iter()
+            .filter(|cell| cell.bytes != self.row.value(cell.index))
+            .collect();
+        if !changed.is_empty() {
+            self.update_row(key, slot, &changed)?;
+        }
+        self.touch(key);
+        Ok(())
+    }
+
+    fn update_row(
+        &mut self,
+        key: &[u8],
+        slot: i64,
+        cells: &[&Cell<'_>],
+    ) -> Result<(), StorageError> {
+        let statement =
+            update_statement(&mut self.updates, self.connection, &self.table, cells).get()?;
+        for (index, cell) in cells.iter().enumerate() {
+            statement.raw_bind_parameter(index + 1, Bound(cell.value))?;
+        }
+        if self.table.without_rowid() {
+            for (index, value) in Values::of(key).enumerate() {
+                statement.raw_bind_parameter(cells.len() + 1 + index, Bound(value))?;
+            }
+        } else {
+            statement.raw_bind_parameter(cells.len() + 1, slot)?;
+        }
+        statement.raw_execute()?;
+        Ok(())
+    }
+
+    /// Finds a living row by its key and keeps it at hand.
+    fn look_up(&mut self, key: &[u8]) -> Result<bool, StorageError> {
+        let statement = self.find.get()?;
+        for (index, value) in Values::of(key).enumerate() {
+            statement.raw_bind_parameter(index + 1, Bound(value))?;
+        }
+        let mut rows = statement.raw_query();
+        let Some(row) = rows.next()? else {
+            return Ok(false);
+        };
+        self.row.fill(&self.table, row)?;
+        if self.table.without_rowid() {
+            self.row.slot = self.slots.find_or_make(key)?;
+        }
+        Ok(true)
+    }
+
+    /// Removes the row at hand with its clocks.
+    fn remove_row(&mut self, key: &[u8]) -> Result<(), StorageError> {
+        let slot = self.row.slot;
+        let statement = self.delete.get()?;
+        if self.table.without_rowid() {
+            for (index, value) in Values::of(key).enumerate() {
+                statement.raw_bind_parameter(index + 1, Bound(value))?;
+            }
+        } else {
+            statement.raw_bind_parameter(1, slot)?;
+        }
+        statement.raw_execute()?;
+        self.clocks.remove(slot)?;
+        if self.table.without_rowid() {
+            self.slots.remove(slot)?;
+        }
+        Ok(())
+    }
+
+    /// The incoming write settles what its writer had seen.
+    fn close(
+        &mut self,
+        context: &mut Context<'_>,
+        key: &[u8],
+        cells: Option<&[Cell<'_>]>,
+    ) -> Result<(), StorageError> {
+        if !self.conflicts.any || context.seen.is_none() {
+            return Ok(());
+        }
+        let numbers: Option<Vec<u16>> =
+            cells.map(|cells| cells.iter().map(|cell| cell.number).collect());
+        self.conflicts
+            .close(key, numbers.as_deref(), |writer, hlc| {
+                context.had_seen(writer, hlc)
+            })
+    }
+
+    /// Incoming cells that lost go to the conflict log.
+    fn lose<'a>(
+        &mut self,
+        context: &Context<'_>,
+        life: u64,
+        key: &[u8],
+        cells: impl Iterator<Item = &'a Cell<'a>>,
+    ) -> Result<(), StorageError> {
+        if self.table.policy == Policy::Silent || context.seen.is_none() {
+            return Ok(());
+        }
+        let mut lost: Vec<&Cell<'_>> = cells.collect();
+        lost.sort_unstable_by_key(|cell| cell.number);
+        let mut bytes = Vec::new();
+        for cell in lost {
+            append_cell(&mut bytes, cell.number, cell.bytes);
+        }
+        let Written { hlc, writer, .. } = written(context);
+        self.conflicts.add(
+            key,
+            &Losing {
+                life,
+                hlc,
+                writer,
+                cells: bytes,
+            },
+        )
+    }
+
+    /// The row at hand ends its life: cells that the incoming writer had not seen go to the conflict log.
+    fn keep_unseen(&mut self, context: &mut Context<'_>, key: &[u8]) -> Result<(), StorageError> {
+        if self.table.policy == Policy::Silent || context.seen.is_none() {
+            return Ok(());
+        }
+        let (chunk, place) = self.clocks.read(self.row.slot)?;
+        let life = chunk.life(place);
+        let mut unseen: BTreeMap<(u64, u32), Vec<(u16, usize)>> = BTreeMap::new();
+        for (index, column) in self.table.columns.iter().enumerate() {
+            if let Some(standing) = chunk.cell(place, column.number)
+                && !context.had_seen(standing.writer, standing.hlc)?
+            {
+                unseen
+                    .entry((standing.hlc, standing.writer))
+                    .or_default()
+                    .push((column.number, index));
+            }
+        }
+        for ((hlc, writer), mut columns) in unseen {
+            columns.sort_unstable();
+            let mut cells = Vec::new();
+            for (number, index) in columns {
+                append_cell(&mut cells, number, self.row.value(index));
+            }
+            self.conflicts.add(
+                key,
+                &Losing {
+                    life,
+                    hlc,
+                    writer,
+                    cells,
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    fn quarantine(
+        &mut self,
+        context: &mut Context<'_>,
+        life: u64,
+        key: &[u8],
+        column: &str,
+        value: &[u8],
+    ) -> Result<(), StorageError> {
+        self.quarantined = true;
+        let waiting = Waiting {
+            table: &self.table.name,
+            keys: &self.keys,
+            key,
+            column,
+            life,
+            value,
+        };
+        quarantine::keep(self.connection, waiting, written(context), |left, right| {
+            context.writer_less(left, right)
+        })
+    }
+
+    fn touch(&mut self, key: &[u8]) {
+        self.touched += 1;
+        if self.touched_keys.len() < KEYS_MAX {
+            self.touched_keys.push(key.to_vec());
+        }
+    }
+}
+
+fn written(context: &Context<'_>) -> Written {
+    Written {
+        hlc: context.stamp.hlc.to_bits(),
+        writer: context.writer,
+        version: context.version,
+    }
+}
+
+fn append_cell(out: &mut Vec<u8>, number: u16, mut value: &[u8]) {
+    // The bytes were checked when they were read, so this always finds a value.
+    if let Ok(value) = Value::read(&mut value) {
+        write_cell(out, number, value);
+    }
+}
+
+fn insert_statement<'s, 'c>(
+    statements: &'s mut BTreeMap<Vec<u16>, Lazy<'c>>,
+    connection: &'c Connection,
+    table: &Table,
+    cells: &[Cell<'_>],
+) -> &'s mut Lazy<'c> {
+    statements
+        .entry(cells.iter().map(|cell| cell.number).collect())
+        .or_insert_with(|| {
+            let names = table
+                .key_names
+                .iter()
+                .chain(cells.iter().map(|cell| &table.columns[cell.index].name))
+                .map(String::as_str);
+            let places: Vec<String> = (1..=table.key_names.len() + cells.len())
+                .map(|place| format!("?{place}"))
+                .collect();
+            let sql = format!(
+                "INSERT INTO {}({}) VALUES ({}) ON CONFLICT DO NOTHING",
+                quoted(&table.name),
+                list(names),
+                places.join(",")
+            );
+            Lazy::new(connection, sql)
+        })
+}
+
+fn update_statement<'s, 'c>(
+    statements: &'s mut BTreeMap<Vec<u16>, Lazy<'c>>,
+    connection: &'c Connection,
+    table: &Table,
+    cells: &[&Cell<'_>],
+) -> &'s mut Lazy<'c> {
+    statements
+        .entry(cells.iter().map(|cell| cell.number).collect())
+        .or_insert_with(|| {
+            let sets: Vec<String> = cells
+                .iter()
+                .enumerate()
+                .map(|(place, cell)| {
+                    format!("{}=?{}", quoted(&table.columns[cell.index].name), place + 1)
+                })
+                .collect();
+            let sql = format!(
+                "UPDATE {} SET {} WHERE {}",
+                quoted(&table.name),
+                sets.join(","),
+                table.where_slot(cells.len() + 1).0
+            );
+            Lazy::new(connection, sql)
+        })
+}
