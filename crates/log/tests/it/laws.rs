@@ -98,7 +98,7 @@ fn read_in_order(entries: &[ControlEntry], look: impl Fn(usize) -> bool) -> Stri
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 40, ..Config::default() })]
+    #![proptest_config(Config { cases: 24, ..Config::default() })]
 
     #[test]
     fn the_reading_is_the_same_for_every_order_of_arrival(seed in any::<u64>()) {

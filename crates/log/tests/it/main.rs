@@ -9,4 +9,6 @@ mod administration;
 mod club;
 mod hostile;
 mod laws;
+mod speed;
+mod vectors;
 mod world;

@@ -1,0 +1,272 @@
+//! What the hot paths cost; run with `cargo test --release -p aeroedge-log -- --ignored --nocapture speed`.
+//!
+//! The limits are many times what was measured on two cores, so that only a mistake trips them.
+
+use std::time::Duration;
+
+use aeroedge_ids::{CompartmentId, ContextId, ControlHash, EntryHash, Seq, TransactionId};
+use aeroedge_log::compartment::{Audience, Division};
+use aeroedge_log::control::{ControlEntry, Role};
+use aeroedge_log::entry::{Body, EntryFields, EntryRef, Opener, Sealer, WriterTag};
+use aeroedge_log::head::{Head, verify_all};
+use aeroedge_log::history::History;
+use aeroedge_log::keyring::KeyRing;
+use aeroedge_log::keys::{EpochKey, WriterSecret};
+use rand::SeedableRng;
+use rand_chacha::ChaCha20Rng;
+
+use crate::world::{Device, SECRET, rights};
+
+#[expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a measurement needs a clock"
+)]
+fn timed<T>(what: &str, count: u32, limit_each: Duration, run: impl FnOnce() -> T) -> T {
+    let start = std::time::Instant::now();
+    let result = run();
+    let each = start.elapsed() / count;
+    println!("{what:<50} {each:>12.2?} each of {count}");
+    assert!(each < limit_each, "{what}: {each:?} each");
+    result
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn entries_and_heads_are_cheap() {
+    const COUNT: u32 = 50_000;
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    let key = EpochKey::from_bytes([9; 32]);
+    let secret = WriterSecret::from_bytes([1; 32]);
+    // Like one row of a dozen columns: text that compresses a little.
+    let changes = b"\x92\x91\x93\xa7flights\x91\xa2id\x9c\xa4date\xa3tail\xa4from\xa2to\xa5total\xa3pic\xa5night\xa7remarks \
+        2026-05-04 N172SP KPAO KSQL 1.4 1.4 0.0 pattern work and a short field landing, wind 270 at 12 gusting 18"
+        .as_slice();
+    let mut body = Vec::new();
+    let seen = vec![(WriterTag([1; 8]), Seq(17))];
+    Body {
+        transaction: TransactionId([8; 16]),
+        part: 0,
+        others: Vec::new(),
+        seen,
+        changes,
+    }
+    .encode(&mut body);
+    let mut fields = EntryFields {
+        context: ContextId([1; 16]),
+        compartment: CompartmentId([2; 16]),
+        writer: secret.key(),
+        seq: Seq(1),
+        previous: EntryHash([0; 32]),
+        hlc: aeroedge_crdt::hlc::Hlc::from_bits(1),
+        epoch: ControlHash([4; 32]),
+        schema_version: 7,
+        heads: vec![ControlHash([5; 32])],
+        more_parts: false,
+    };
+    let mut sealer = Sealer::new().unwrap();
+    let sealed = timed(
+        &format!("seal a body of {} bytes", body.len()),
+        COUNT,
+        Duration::from_micros(150),
+        || {
+            let mut all = Vec::with_capacity(COUNT as usize);
+            for seq in 1..=u64::from(COUNT) {
+                fields.seq = Seq(seq);
+                let sealed = sealer.seal(&fields, &body, &key, &mut rng).unwrap();
+                fields.previous = sealed.hash;
+                all.push(sealed);
+            }
+            all
+        },
+    );
+    println!("  an entry has {} bytes", sealed[0].bytes.len());
+    let mut opener = Opener::new().unwrap();
+    timed(
+        "parse, hash and open it",
+        COUNT,
+        Duration::from_micros(150),
+        || {
+            for sealed in &sealed {
+                let entry = EntryRef::parse(&sealed.bytes).unwrap();
+                assert_eq!(entry.hash(), sealed.hash);
+                let opened = opener.open(&entry, &key).unwrap();
+                assert_eq!(Body::decode(opened).unwrap().changes, changes);
+            }
+        },
+    );
+    let heads = timed("sign a head", 2_000, Duration::from_millis(1), || {
+        (1..=2_000)
+            .map(|seq| {
+                Head::sign(
+                    CompartmentId([2; 16]),
+                    Seq(seq),
+                    EntryHash([1; 32]),
+                    &secret,
+                )
+            })
+            .collect::<Vec<_>>()
+    });
+    timed(
+        "verify a head alone",
+        2_000,
+        Duration::from_millis(2),
+        || {
+            assert!(heads.iter().all(|head| head.verify().is_ok()));
+        },
+    );
+    timed(
+        "verify a head in batches of 64",
+        2_000,
+        Duration::from_millis(1),
+        || {
+            assert!(heads.chunks(64).all(|heads| verify_all(heads).is_empty()));
+        },
+    );
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn a_thousand_devices_are_read_in_milliseconds() {
+    const COUNT: u32 = 1_000;
+    let mut owner = Device::founder(1, Division::Divided);
+    let seed = owner.invite(rights(Role::Member, &[]), 2 * COUNT);
+    let mut joiner = Device::new(2, owner.history.context());
+    joiner.pull(&owner);
+    let mut rng = ChaCha20Rng::seed_from_u64(3);
+    // Chains of ten joins that know each other, a hundred of them side by side.
+    let mut entries: Vec<ControlEntry> = owner.history.entries().cloned().collect();
+    timed(
+        "join, with wraps and a person's epoch",
+        COUNT,
+        Duration::from_millis(20),
+        || {
+            for chain in 0..COUNT / 10 {
+                let mut history = History::new(owner.history.context());
+                for entry in owner.history.entries() {
+                    history.insert(entry.clone()).unwrap();
+                }
+                for link in 0..10 {
+                    joiner.secrets = aeroedge_log::secrets::DeviceSecrets::generate(&mut rng);
+                    let user =
+                        aeroedge_ids::UserId(u128::from(1000 + chain * 10 + link).to_be_bytes());
+                    let hlc = joiner.now();
+                    let secret = aeroedge_log::invite::Secret::typed(SECRET);
+                    let stretch = aeroedge_log::invite::Stretch::FOR_TESTS;
+                    let joined = aeroedge_log::context::join(
+                        &history,
+                        &joiner.secrets,
+                        &seed,
+                        &secret,
+                        stretch,
+                        user,
+                        hlc,
+                        &mut rng,
+                    );
+                    for entry in joined.unwrap().entries {
+                        history.insert(entry.clone()).unwrap();
+                        entries.push(entry);
+                    }
+                }
+            }
+        },
+    );
+    let count = entries.len() as u32;
+    let bytes: Vec<Vec<u8>> = entries.iter().map(|entry| entry.bytes().to_vec()).collect();
+    println!(
+        "  {count} control entries, {} bytes",
+        bytes.iter().map(Vec::len).sum::<usize>()
+    );
+    timed(
+        "verify a control entry",
+        count,
+        Duration::from_millis(5),
+        || {
+            assert!(
+                bytes
+                    .iter()
+                    .all(|bytes| ControlEntry::decode(bytes).is_ok())
+            );
+        },
+    );
+    let entries: Vec<_> = timed(
+        "decode a stored control entry",
+        count,
+        Duration::from_millis(1),
+        || {
+            bytes
+                .iter()
+                .map(|bytes| ControlEntry::decode_stored(bytes).unwrap())
+                .collect()
+        },
+    );
+    let mut history = timed(
+        "insert a control entry",
+        count,
+        Duration::from_millis(1),
+        || {
+            let mut history = History::new(owner.history.context());
+            for entry in &entries {
+                history.insert(entry.clone()).unwrap();
+            }
+            history
+        },
+    );
+    let roster = timed("read the whole history", 1, Duration::from_secs(2), || {
+        history.roster().unwrap()
+    });
+    assert_eq!(roster.members().count(), 1 + COUNT as usize);
+    assert!(roster.rejected().is_empty());
+    timed("read it again", 1000, Duration::from_millis(1), || {
+        for _ in 0..1000 {
+            assert_eq!(
+                history.roster().unwrap().devices().count(),
+                1 + COUNT as usize
+            );
+        }
+    });
+    timed(
+        "add one entry and read",
+        20,
+        Duration::from_millis(200),
+        || {
+            for _ in 0..20 {
+                let hlc = owner.now();
+                let entry = aeroedge_log::context::act(
+                    &history,
+                    &owner.secrets,
+                    hlc,
+                    aeroedge_log::control::Action::Acknowledge,
+                );
+                history.insert(entry).unwrap();
+                history.roster().unwrap();
+            }
+        },
+    );
+    let ring = timed("find all keys as staff", 1, Duration::from_secs(10), || {
+        let mut ring = KeyRing::new(&owner.secrets);
+        assert_eq!(ring.learn(&roster).len(), 3 + COUNT as usize);
+        ring
+    });
+    timed(
+        "find nobody is owed a key",
+        1,
+        Duration::from_secs(2),
+        || assert_eq!(ring.owed(&roster), 0),
+    );
+    let writer = owner.secrets.writer(owner.history.context()).unwrap().key();
+    let everyone = owner.compartment(Audience::Everyone);
+    let point = history.writing_point(&ring, writer, everyone).unwrap();
+    let claim = aeroedge_log::history::Claim {
+        writer,
+        compartment: everyone,
+        seq: Seq(1),
+        epoch: point.epoch,
+        heads: point.heads,
+    };
+    timed("judge an entry", 10_000, Duration::from_micros(500), || {
+        for _ in 0..10_000 {
+            assert!(history.may_write(&claim).is_ok());
+        }
+    });
+}
