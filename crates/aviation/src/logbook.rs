@@ -6,6 +6,7 @@
 mod aircraft;
 mod fingerprint;
 mod flight;
+mod person;
 mod quantity;
 mod totals;
 
@@ -14,5 +15,6 @@ pub use fingerprint::{Fingerprint, fingerprint};
 pub use flight::{
     Approach, ApproachConditions, CustomField, CustomKind, Flight, FlightPerson, Source, Who,
 };
+pub use person::{Person, Rating};
 pub use quantity::{Hundredths, ParseQuantityError, Precision, Seconds, parse_count};
 pub use totals::{CountTotal, Totals, totals};
