@@ -1,0 +1,413 @@
+//! Takes a parsed export into a logbook, and takes a whole import back.
+//!
+//! What the logbook already has is recognised by the fingerprint stored beside every imported entry, also after the entry
+//! was edited here; so a second import of the same or an overlapping file adds nothing. Undoing works from the entries
+//! themselves and therefore also on another device of the same person.
+
+use std::collections::BTreeMap;
+
+use aeroedge_aviation::foreflight::{Outcome, Parsed, Report, Table};
+use aeroedge_aviation::logbook::{Totals, totals};
+use aeroedge_ids::{CompartmentId, Millis, UserId};
+use rusqlite::Connection;
+use serde::Serialize;
+
+use crate::aircraft;
+use crate::flights::{self, ImportMark, LoggedFlight, Pilot};
+use crate::row::{NewRow, StoreError};
+
+/// Where an import goes.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Where the flights will live.
+    pub compartment: CompartmentId,
+    /// Where aircraft that are new will live; `None` brings in no aircraft.
+    pub aircraft_compartment: Option<CompartmentId>,
+    /// Whose logbook it is.
+    pub pilot: Pilot,
+    /// Who imports.
+    pub created_by: Option<UserId>,
+}
+
+/// The file that was parsed, for the record.
+#[derive(Debug, Clone, Default)]
+pub struct SourceFile {
+    /// Name without folders.
+    pub name: Option<String>,
+    /// Hash of its bytes.
+    pub sha256: Option<[u8; 32]>,
+}
+
+/// What an import did, or would do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ImportReport {
+    /// The import; undo names it.
+    pub batch_id: String,
+    /// Flights added.
+    pub imported: u64,
+    /// Flights the logbook already had.
+    pub duplicates: u64,
+    /// Rows that could not be read.
+    pub rejected: u64,
+    /// Aircraft added.
+    pub aircraft: u64,
+    /// What the added flights add up to.
+    pub totals: Totals,
+    /// Every row of the file.
+    pub report: Report,
+}
+
+/// What an import would do, without doing it.
+pub fn plan_import(
+    conn: &Connection,
+    target: &Target,
+    batch_id: &str,
+    parsed: &Parsed,
+) -> Result<ImportReport, StoreError> {
+    Plan::make(conn, target, parsed).map(|plan| plan.report(batch_id, parsed))
+}
+
+/// Adds what is new of a parsed file. `ids` makes a new UUIDv7 at every call. The caller's transaction makes it one step.
+pub fn apply_import(
+    conn: &Connection,
+    target: &Target,
+    batch_id: &str,
+    source: &SourceFile,
+    parsed: &Parsed,
+    ids: &mut dyn FnMut() -> String,
+    now: Millis,
+) -> Result<ImportReport, StoreError> {
+    let plan = Plan::make(conn, target, parsed)?;
+    let mut aircraft_by_tail = plan.known_aircraft.clone();
+    if let Some(compartment) = target.aircraft_compartment {
+        for index in &plan.new_aircraft {
+            let aircraft = &parsed.aircraft[*index];
+            let id = ids();
+            let new = NewRow {
+                id: &id,
+                compartment,
+                created_by: target.created_by,
+                now,
+            };
+            aircraft::insert_imported(conn, new, aircraft, Some(batch_id), ids)?;
+            aircraft_by_tail.insert(aircraft.tail.to_uppercase(), id);
+        }
+    }
+    for index in &plan.new_flights {
+        let parsed = &parsed.flights[*index];
+        let id = ids();
+        let mut entry = LoggedFlight {
+            flight_uid: ids(),
+            pilot: target.pilot.clone(),
+            import: Some(ImportMark {
+                batch_id: batch_id.to_owned(),
+                fingerprint: parsed.fingerprint.0,
+                occurrence: parsed.occurrence,
+            }),
+            flight: parsed.flight.clone(),
+        };
+        entry.flight.aircraft_id = entry
+            .flight
+            .tail
+            .as_ref()
+            .and_then(|tail| aircraft_by_tail.get(&tail.to_uppercase()))
+            .cloned();
+        let new = NewRow {
+            id: &id,
+            compartment: target.compartment,
+            created_by: target.created_by,
+            now,
+        };
+        flights::insert(conn, new, &entry, ids)?;
+    }
+    let report = plan.report(batch_id, parsed);
+    record(conn, target, source, &report, now)?;
+    Ok(report)
+}
+
+/// What of a file is new to the logbook.
+struct Plan {
+    new_flights: Vec<usize>,
+    new_aircraft: Vec<usize>,
+    known_aircraft: BTreeMap<String, String>,
+}
+
+impl Plan {
+    fn make(conn: &Connection, target: &Target, parsed: &Parsed) -> Result<Self, StoreError> {
+        let mut known_flight = conn.prepare_cached(
+            "SELECT 1 FROM flight
+             WHERE import_fingerprint = ?1 AND import_occurrence = ?2 AND compartment_id = ?3
+               AND pilot_user_id IS ?4 AND pilot_person_id IS ?5",
+        )?;
+        let mut new_flights = Vec::new();
+        for (index, flight) in parsed.flights.iter().enumerate() {
+            let known = known_flight.exists((
+                flight.fingerprint.0,
+                flight.occurrence,
+                target.compartment.0,
+                target.pilot.user.map(|user| user.0),
+                &target.pilot.person_id,
+            ))?;
+            if !known {
+                new_flights.push(index);
+            }
+        }
+        let mut known_aircraft = BTreeMap::new();
+        let mut new_aircraft = Vec::new();
+        if let Some(compartment) = target.aircraft_compartment {
+            for record in aircraft::list(conn, &[compartment])? {
+                known_aircraft
+                    .entry(record.value.tail.to_uppercase())
+                    .or_insert(record.id);
+            }
+            new_aircraft = (0..parsed.aircraft.len())
+                .filter(|index| {
+                    !known_aircraft.contains_key(&parsed.aircraft[*index].tail.to_uppercase())
+                })
+                .collect();
+        }
+        Ok(Self {
+            new_flights,
+            new_aircraft,
+            known_aircraft,
+        })
+    }
+
+    fn report(&self, batch_id: &str, parsed: &Parsed) -> ImportReport {
+        let mut report = parsed.report.clone();
+        let new_rows: Vec<u32> = self
+            .new_flights
+            .iter()
+            .map(|index| parsed.flights[*index].row)
+            .collect();
+        for row in &mut report.rows {
+            let readable = matches!(row.outcome, Outcome::Imported { .. });
+            if readable && row.table == Table::Flights && new_rows.binary_search(&row.row).is_err()
+            {
+                row.outcome = Outcome::SkippedDuplicate;
+            }
+        }
+        let added = self
+            .new_flights
+            .iter()
+            .map(|index| &parsed.flights[*index].flight);
+        ImportReport {
+            batch_id: batch_id.to_owned(),
+            imported: self.new_flights.len() as u64,
+            duplicates: (parsed.flights.len() - self.new_flights.len()) as u64,
+            rejected: report.rejected() as u64,
+            aircraft: self.new_aircraft.len() as u64,
+            totals: totals(added),
+            report,
+        }
+    }
+}
+
+fn record(
+    conn: &Connection,
+    target: &Target,
+    source: &SourceFile,
+    report: &ImportReport,
+    now: Millis,
+) -> Result<(), StoreError> {
+    // Only rows that need attention are kept: the others stand in the logbook.
+    let mut told = report.report.clone();
+    told.rows.retain(|row| match &row.outcome {
+        Outcome::Imported { notes } => !notes.is_empty(),
+        Outcome::SkippedDuplicate => false,
+        Outcome::Rejected { .. } => true,
+    });
+    conn.prepare_cached(
+        "INSERT INTO import_batch (
+           id, compartment_id, imported_at, file_name, file_sha256, format, flights, aircraft, duplicates,
+           rejected, report
+         ) VALUES (?1, ?2, ?3, ?4, ?5, 'foreflight', ?6, ?7, ?8, ?9, ?10)",
+    )?
+    .execute((
+        &report.batch_id,
+        target.compartment.0,
+        now.0 as i64,
+        &source.name,
+        source.sha256,
+        report.imported as i64,
+        report.aircraft as i64,
+        report.duplicates as i64,
+        report.rejected as i64,
+        serde_json::to_string(&told).ok(),
+    ))?;
+    Ok(())
+}
+
+/// An import made on this device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Batch {
+    /// Names it to undo.
+    pub id: String,
+    /// When it was made.
+    pub imported_at_ms: i64,
+    /// Name of the file.
+    pub file_name: Option<String>,
+    /// Flights it added.
+    pub flights: u32,
+    /// Aircraft it added.
+    pub aircraft: u32,
+    /// Flights it found to be there already.
+    pub duplicates: u32,
+    /// Rows it could not read.
+    pub rejected: u32,
+    /// When it was undone.
+    pub undone_at_ms: Option<i64>,
+}
+
+/// Imports made on this device, newest first.
+pub fn batches(conn: &Connection) -> Result<Vec<Batch>, StoreError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT id, imported_at, file_name, flights, aircraft, duplicates, rejected, undone_at
+         FROM import_batch ORDER BY imported_at DESC, id DESC",
+    )?;
+    let batches = statement.query_map([], |row| {
+        Ok(Batch {
+            id: row.get(0)?,
+            imported_at_ms: row.get(1)?,
+            file_name: row.get(2)?,
+            flights: row.get(3)?,
+            aircraft: row.get(4)?,
+            duplicates: row.get(5)?,
+            rejected: row.get(6)?,
+            undone_at_ms: row.get(7)?,
+        })
+    })?;
+    Ok(batches.collect::<Result<_, _>>()?)
+}
+
+/// What undoing an import did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct UndoReport {
+    /// Flights deleted.
+    pub flights: u64,
+    /// Aircraft deleted.
+    pub aircraft: u64,
+    /// What was left in place, and why.
+    pub kept: Vec<Kept>,
+}
+
+/// A row of an import that undoing left in place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// Table.
+    pub table: &'static str,
+    /// Identifier.
+    pub id: String,
+    /// What a person knows it by.
+    pub label: String,
+    /// Why it stays.
+    pub why: &'static str,
+}
+
+/// Deletes what an import inserted. Rows edited since stay and are named, unless `force`; aircraft that other flights
+/// use stay in any case.
+pub fn undo_import(
+    conn: &Connection,
+    batch_id: &str,
+    force: bool,
+    now: Millis,
+) -> Result<UndoReport, StoreError> {
+    let compartments = compartments_of(conn, batch_id)?;
+    let recorded = conn
+        .prepare_cached("UPDATE import_batch SET undone_at = ?2 WHERE id = ?1")?
+        .execute((batch_id, now.0 as i64))?;
+    if compartments.is_empty() && recorded == 0 {
+        return Err(StoreError::NotFound {
+            table: "import",
+            id: batch_id.to_owned(),
+        });
+    }
+    let mut report = UndoReport::default();
+    for compartment in &compartments {
+        undo_flights(conn, batch_id, *compartment, force, &mut report)?;
+    }
+    for compartment in compartments {
+        undo_aircraft(conn, batch_id, compartment, force, &mut report)?;
+    }
+    Ok(report)
+}
+
+fn compartments_of(conn: &Connection, batch_id: &str) -> Result<Vec<CompartmentId>, StoreError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT compartment_id FROM flight WHERE import_batch_id = ?1
+         UNION SELECT compartment_id FROM aircraft WHERE import_batch_id = ?1",
+    )?;
+    let compartments = statement.query_map([batch_id], |row| row.get(0).map(CompartmentId))?;
+    Ok(compartments.collect::<Result<_, _>>()?)
+}
+
+fn undo_flights(
+    conn: &Connection,
+    batch_id: &str,
+    compartment: CompartmentId,
+    force: bool,
+    report: &mut UndoReport,
+) -> Result<(), StoreError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT id, updated_at > created_at,
+           coalesce(date, '') || ' ' || coalesce(tail, '') || ' ' || coalesce(departure, '')
+             || ' ' || coalesce(destination, '')
+         FROM flight WHERE import_batch_id = ?1 AND compartment_id = ?2 ORDER BY date, id",
+    )?;
+    let rows = statement
+        .query_map((batch_id, compartment.0), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?
+        .collect::<Result<Vec<(String, bool, String)>, _>>()?;
+    for (id, edited, label) in rows {
+        if edited && !force {
+            report.kept.push(Kept {
+                table: "flight",
+                id,
+                label: label.split_whitespace().collect::<Vec<_>>().join(" "),
+                why: "edited since the import",
+            });
+        } else {
+            flights::delete(conn, compartment, &id)?;
+            report.flights += 1;
+        }
+    }
+    Ok(())
+}
+
+fn undo_aircraft(
+    conn: &Connection,
+    batch_id: &str,
+    compartment: CompartmentId,
+    force: bool,
+    report: &mut UndoReport,
+) -> Result<(), StoreError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT id, coalesce(tail, ''), updated_at > created_at,
+           EXISTS (SELECT 1 FROM flight WHERE flight.aircraft_id = aircraft.id)
+         FROM aircraft WHERE import_batch_id = ?1 AND compartment_id = ?2 ORDER BY tail, id",
+    )?;
+    let rows = statement
+        .query_map((batch_id, compartment.0), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?
+        .collect::<Result<Vec<(String, String, bool, bool)>, _>>()?;
+    for (id, label, edited, used) in rows {
+        let why = match (used, edited && !force) {
+            (true, _) => "other flights use it",
+            (false, true) => "edited since the import",
+            (false, false) => {
+                aircraft::delete(conn, compartment, &id)?;
+                report.aircraft += 1;
+                continue;
+            }
+        };
+        report.kept.push(Kept {
+            table: "aircraft",
+            id,
+            label,
+            why,
+        });
+    }
+    Ok(())
+}

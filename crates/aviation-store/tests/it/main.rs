@@ -1,0 +1,10 @@
+//! Crate tests over plain SQLite in memory.
+
+#[cfg(test)]
+mod flights;
+#[cfg(test)]
+mod imports;
+#[cfg(test)]
+mod schema;
+#[cfg(test)]
+mod support;
