@@ -2,9 +2,14 @@
 //!
 //! Usage: `lan-probe KEY [PORT [HINT...]]`. It looks for whoever has the same key, sends the key over every link ten
 //! times a second, and prints one line for everything that happens.
-#![expect(clippy::print_stdout, reason = "the lines are what the tests read")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the lines are what the tests read"
+)]
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,7 +30,17 @@ impl Beacon for OneKey {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let key = arguments
         .next()
@@ -46,7 +61,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let running = LanTransport::new(config).start(watched, sender).await?;
     let mut status = running.status();
-    println!("listening {}", status.borrow().listening[0].port());
+    println!("listening {:?}", status.borrow().listening);
+    if let Some(problem) = &status.borrow_and_update().problem {
+        println!("problem {problem}");
+    }
     let mut number = 0;
     loop {
         tokio::select! {

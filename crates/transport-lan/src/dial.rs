@@ -28,6 +28,11 @@ const ADDRESSES_MAX: usize = 32;
 pub(crate) enum DialError {
     #[error("no address is known")]
     NoAddress,
+    #[error("no address is known for the name {hint:?}")]
+    Unresolved {
+        hint: String,
+        source: std::io::Error,
+    },
     #[error("no answer at {address}")]
     NoAnswer {
         address: SocketAddr,

@@ -3,6 +3,7 @@
 //! What others on the network can see is an announcement of random names and keyed tags, and connections of random
 //! bytes: no context, member or device is named. Identity is proved inside the frames, by the caller.
 
+mod attempts;
 mod carry;
 mod dial;
 mod discovery;
@@ -85,13 +86,18 @@ fn start(
         source: Some(std::io::Error::other(error)),
     })?;
     let discovery = Discovery::start(keys.public, address.port(), config.interfaces);
-    let (status, watched) = watch::channel(Status {
-        listening: vec![address],
-        ..Status::default()
-    });
+    let (status, watched) = watch::channel(Status::default());
     let (running, stopper) = Running::new(watched);
-    tokio::spawn(
-        Supervisor::new(keys, listener, discovery, announcements, links, status).run(stopper),
+    let supervisor = Supervisor::new(
+        keys,
+        listener,
+        address,
+        discovery,
+        announcements,
+        links,
+        status,
     );
+    supervisor.publish();
+    tokio::spawn(supervisor.run(stopper));
     Ok(running)
 }

@@ -8,28 +8,19 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use aeroedge_transport::{CloseReason, Side, Tag};
-use rand::{Rng, RngExt};
+use rand::Rng;
 
+use crate::attempts::Attempts;
 use crate::instance::Instance;
 
 /// Two links that come up within this time of each other crossed; a later one replaces one that must be dead.
 const CROSSING: Duration = Duration::from_secs(2);
 /// The lesser of two instances lets the greater dial first.
 const LESSER_WAITS: Duration = Duration::from_millis(400);
-/// Pause after the first failure, doubled after each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// Longest pause while somebody was heard of or linked a short while ago, or is waited for at a hint: a cut of the
-/// network must heal quickly.
-const PAUSE_MAX_RECENT: Duration = Duration::from_secs(1);
-const RECENT: Duration = Duration::from_mins(10);
-/// Failures at a hint before it is followed less often.
-const HINT_FAILURES_RECENT: u32 = 120;
-/// Longest pause otherwise.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// First pause after a link that one end closed on purpose.
-const DECLINED_PAUSE: Duration = Duration::from_secs(2);
-/// Longest pause after a link that one end closed on purpose.
-const DECLINED_PAUSE_MAX: Duration = Duration::from_mins(2);
+/// There is hope for somebody who was heard of or linked this recently.
+const RECENT: Duration = Duration::from_mins(5);
+/// Failures at a hint before there is little hope.
+const HINT_FAILURES_HOPEFUL: u32 = 300;
 /// A link that lasted this long was wanted: its end does not count as another refusal.
 const LASTED: Duration = Duration::from_secs(30);
 /// Somebody not heard of for this long is forgotten.
@@ -79,6 +70,8 @@ pub(crate) struct Neighbours {
 #[derive(Default)]
 struct Neighbour {
     addresses: BTreeSet<SocketAddr>,
+    /// Where it answered last: a false announcement in its name must not hide it.
+    good: Option<SocketAddr>,
     tags: Vec<Tag>,
     /// Shares something with this device.
     recognised: bool,
@@ -101,16 +94,6 @@ struct Hint {
     attempts: Attempts,
 }
 
-/// When to dial next.
-#[derive(Default)]
-struct Attempts {
-    under_way: bool,
-    not_before: Option<Instant>,
-    failures: u32,
-    /// Links in a row that one end closed on purpose.
-    refusals: u32,
-}
-
 impl Neighbours {
     pub(crate) fn new(me: Instance) -> Self {
         Self {
@@ -130,21 +113,18 @@ impl Neighbours {
         recognised: bool,
         now: Instant,
     ) {
-        if instance == self.me || !self.has_room_for(&instance) {
+        if instance == self.me || !self.make_room_for(&instance) {
             return;
         }
-        let first = self.me < instance;
         let neighbour = self.known.entry(instance).or_default();
-        neighbour.last_seen = Some(now);
-        let addresses: BTreeSet<SocketAddr> = addresses.into_iter().take(ADDRESSES_MAX).collect();
-        let moved = !addresses.is_subset(&neighbour.addresses);
-        let changed = neighbour.tags != tags;
-        if recognised && !neighbour.recognised && neighbour.attempts.not_before.is_none() && first {
-            neighbour.attempts.not_before = Some(now + LESSER_WAITS);
-        } else if neighbour.attempts.failures > 0 && (moved || changed) {
+        if self.me < instance {
+            neighbour.attempts.hold_first_until(now + LESSER_WAITS);
+        }
+        if neighbour.attempts.failures() > 0 {
             neighbour.attempts.hurry(now);
         }
-        neighbour.addresses = addresses;
+        neighbour.last_seen = Some(now);
+        neighbour.addresses = addresses.into_iter().take(ADDRESSES_MAX).collect();
         neighbour.tags = tags;
         neighbour.recognised = recognised;
     }
@@ -153,8 +133,20 @@ impl Neighbours {
     /// its link on purpose is forgotten.
     pub(crate) fn silent(&mut self, instance: &Instance) {
         let left =
-            |neighbour: &Neighbour| neighbour.link.is_none() && neighbour.attempts.refusals > 0;
+            |neighbour: &Neighbour| neighbour.link.is_none() && neighbour.attempts.was_refused();
         if self.known.get(instance).is_some_and(left) {
+            self.known.remove(instance);
+        }
+    }
+
+    /// Another program answers where somebody was: that driver has ended.
+    pub(crate) fn replaced(&mut self, target: &Target) {
+        if let Target::Neighbour(instance) = target
+            && self
+                .known
+                .get(instance)
+                .is_some_and(|neighbour| neighbour.link.is_none())
+        {
             self.known.remove(instance);
         }
     }
@@ -167,12 +159,10 @@ impl Neighbours {
     ) {
         for (instance, neighbour) in &mut self.known {
             neighbour.recognised = recognises(instance, &neighbour.tags);
-            neighbour.attempts.refusals = 0;
-            neighbour.attempts.hurry(now);
+            neighbour.attempts.start_afresh(now);
         }
         for hint in self.hints.values_mut() {
-            hint.attempts.refusals = 0;
-            hint.attempts.hurry(now);
+            hint.attempts.start_afresh(now);
         }
     }
 
@@ -205,7 +195,12 @@ impl Neighbours {
             if neighbour.wants_link() && neighbour.attempts.start(now) {
                 due.push(Due {
                     target: Target::Neighbour(*instance),
-                    addresses: neighbour.addresses.clone(),
+                    addresses: neighbour
+                        .addresses
+                        .iter()
+                        .chain(&neighbour.good)
+                        .copied()
+                        .collect(),
                 });
             }
         }
@@ -233,8 +228,7 @@ impl Neighbours {
         neighbours
             .map(|neighbour| &neighbour.attempts)
             .chain(hints.map(|hint| &hint.attempts))
-            .filter(|attempts| !attempts.under_way)
-            .filter_map(|attempts| attempts.not_before)
+            .filter_map(Attempts::next)
             .min()
     }
 
@@ -246,34 +240,31 @@ impl Neighbours {
         now: Instant,
         random: &mut impl Rng,
     ) {
-        let (attempts, recent) = match target {
+        let (attempts, hopeful) = match target {
             Target::Neighbour(instance) => {
                 let Some(neighbour) = self.known.get_mut(instance) else {
                     return;
                 };
-                let recent = neighbour
-                    .last_seen
-                    .is_some_and(|seen| now.saturating_duration_since(seen) < RECENT);
-                (&mut neighbour.attempts, recent)
+                let recent = |seen| now.saturating_duration_since(seen) < RECENT;
+                (
+                    &mut neighbour.attempts,
+                    neighbour.last_seen.is_some_and(recent),
+                )
             }
             Target::Hint(name) => {
                 let Some(hint) = self.hints.get_mut(name) else {
                     return;
                 };
                 hint.instance = reached.or(hint.instance);
-                let recent = hint.attempts.failures < HINT_FAILURES_RECENT;
-                (&mut hint.attempts, recent)
+                let hopeful = hint.attempts.failures() < HINT_FAILURES_HOPEFUL;
+                (&mut hint.attempts, hopeful)
             }
         };
-        attempts.under_way = false;
+        attempts.over();
         if reached.is_some() {
-            attempts.failures = 0;
+            attempts.succeeded();
         } else {
-            attempts.failed(
-                now,
-                if recent { PAUSE_MAX_RECENT } else { PAUSE_MAX },
-                random,
-            );
+            attempts.failed(hopeful, now, random);
         }
     }
 
@@ -287,8 +278,14 @@ impl Neighbours {
     }
 
     /// A link came up. Of two that crossed, both ends keep the one that the greater instance dialled.
-    pub(crate) fn established(&mut self, instance: Instance, side: Side, now: Instant) -> Verdict {
-        if !self.has_room_for(&instance) {
+    pub(crate) fn established(
+        &mut self,
+        instance: Instance,
+        side: Side,
+        remote: SocketAddr,
+        now: Instant,
+    ) -> Verdict {
+        if !self.make_room_for(&instance) {
             return Verdict::Refuse;
         }
         let dialled_by_greater = (side == Side::Dialled) == (self.me > instance);
@@ -304,6 +301,9 @@ impl Neighbours {
         self.last_number += 1;
         let number = self.last_number;
         neighbour.last_seen = Some(now);
+        if side == Side::Dialled {
+            neighbour.good = Some(remote);
+        }
         neighbour.link = Some(Established {
             number,
             side,
@@ -341,16 +341,9 @@ impl Neighbours {
             .chain([&mut neighbour.attempts]);
         for attempts in all {
             match reason {
-                CloseReason::Lost(_) if lasted < CROSSING => {
-                    attempts.failed(now, PAUSE_MAX_RECENT, random);
-                }
+                CloseReason::Lost(_) if lasted < CROSSING => attempts.failed(true, now, random),
                 CloseReason::Lost(_) => attempts.hurry(now),
-                _ => {
-                    if lasted >= LASTED {
-                        attempts.refusals = 0;
-                    }
-                    attempts.refused(now, random);
-                }
+                _ => attempts.refused(lasted >= LASTED, now, random),
             }
         }
     }
@@ -371,21 +364,34 @@ impl Neighbours {
             .count()
     }
 
-    fn has_room_for(&self, instance: &Instance) -> bool {
-        self.known.len() < KNOWN_MAX || self.known.contains_key(instance)
+    /// When the room is full, a stranger not heard of for the longest time has to go.
+    fn make_room_for(&mut self, instance: &Instance) -> bool {
+        if self.known.len() < KNOWN_MAX || self.known.contains_key(instance) {
+            return true;
+        }
+        let strangers = self
+            .known
+            .iter()
+            .filter(|(_, known)| !known.recognised && known.link.is_none());
+        let oldest = strangers
+            .min_by_key(|(_, known)| known.last_seen)
+            .map(|(instance, _)| *instance);
+        oldest.is_some_and(|oldest| self.known.remove(&oldest).is_some())
     }
 }
 
 impl Neighbour {
     fn wants_link(&self) -> bool {
-        self.recognised && self.link.is_none() && !self.addresses.is_empty()
+        self.recognised
+            && self.link.is_none()
+            && !(self.addresses.is_empty() && self.good.is_none())
     }
 
     fn is_worth_knowing(&self, now: Instant) -> bool {
         let seen = self
             .last_seen
             .is_some_and(|seen| now.saturating_duration_since(seen) < FORGET_AFTER);
-        seen || self.link.is_some() || self.attempts.under_way
+        seen || self.link.is_some() || self.attempts.is_under_way()
     }
 }
 
@@ -399,43 +405,235 @@ impl Hint {
     }
 }
 
-impl Attempts {
-    /// Whether to dial now; if so, dialling is under way.
-    fn start(&mut self, now: Instant) -> bool {
-        let due = !self.under_way && self.not_before.is_none_or(|time| time <= now);
-        if due {
-            self.under_way = true;
-            self.not_before = None;
+#[cfg(test)]
+mod tests {
+    use rand::rngs::ThreadRng;
+
+    use super::*;
+    use crate::instance::InstanceKeys;
+
+    /// Neighbours of the lesser or greater of two instances, the other instance, and an address of it.
+    struct Scene {
+        neighbours: Neighbours,
+        other: Instance,
+        address: SocketAddr,
+        start: Instant,
+        random: ThreadRng,
+    }
+
+    impl Scene {
+        fn new(greater: bool) -> Self {
+            let mut pair = [(); 2].map(|()| InstanceKeys::generate().unwrap().public);
+            pair.sort_unstable();
+            let [me, other] = if greater { [pair[1], pair[0]] } else { pair };
+            Self {
+                neighbours: Neighbours::new(me),
+                other,
+                address: "10.1.2.3:8765".parse().unwrap(),
+                start: Instant::now(),
+                random: rand::rng(),
+            }
         }
-        due
-    }
 
-    /// Failures of the past no longer count; refusals do.
-    fn hurry(&mut self, now: Instant) {
-        self.failures = 0;
-        if self.refusals == 0 {
-            self.not_before = Some(now);
+        fn at(&self, milliseconds: u64) -> Instant {
+            self.start + Duration::from_millis(milliseconds)
+        }
+
+        fn heard(&mut self, milliseconds: u64) {
+            let now = self.at(milliseconds);
+            self.neighbours
+                .heard(self.other, [self.address].into(), vec![[1; 8]], true, now);
+        }
+
+        fn due(&mut self, milliseconds: u64) -> usize {
+            let now = self.at(milliseconds);
+            self.neighbours.due(now).len()
+        }
+
+        fn linked(&mut self, side: Side, milliseconds: u64) -> Verdict {
+            let now = self.at(milliseconds);
+            self.neighbours
+                .established(self.other, side, self.address, now)
+        }
+
+        fn dialled(&mut self, reached: bool, milliseconds: u64) {
+            let now = self.at(milliseconds);
+            let reached = reached.then_some(self.other);
+            self.neighbours.dialled(
+                &Target::Neighbour(self.other),
+                reached,
+                now,
+                &mut self.random,
+            );
+        }
+
+        fn ended(&mut self, number: LinkNumber, reason: &CloseReason, milliseconds: u64) {
+            let now = self.at(milliseconds);
+            self.neighbours
+                .ended(&self.other, number, reason, now, &mut self.random);
         }
     }
 
-    fn failed(&mut self, now: Instant, pause_max: Duration, random: &mut impl Rng) {
-        let pause = doubled(FIRST_PAUSE, self.failures, pause_max);
-        self.failures += 1;
-        self.not_before = Some(now + jittered(pause, random));
+    fn lost() -> CloseReason {
+        CloseReason::Lost("cut".into())
     }
 
-    fn refused(&mut self, now: Instant, random: &mut impl Rng) {
-        let pause = doubled(DECLINED_PAUSE, self.refusals, DECLINED_PAUSE_MAX);
-        self.refusals += 1;
-        self.not_before = Some(now + jittered(pause, random));
+    #[test]
+    fn greater_dials_at_once_and_lesser_gives_it_a_moment() {
+        let mut greater = Scene::new(true);
+        greater.heard(0);
+        assert_eq!(greater.due(0), 1);
+        let mut lesser = Scene::new(false);
+        lesser.heard(0);
+        lesser.heard(100);
+        assert_eq!(lesser.due(100), 0);
+        assert_eq!(
+            lesser.neighbours.next_due(),
+            Some(lesser.at(0) + LESSER_WAITS)
+        );
+        assert_eq!(lesser.due(400), 1);
     }
-}
 
-fn doubled(first: Duration, times: u32, most: Duration) -> Duration {
-    first.saturating_mul(1 << times.min(16)).min(most)
-}
+    #[test]
+    fn of_links_that_cross_both_ends_keep_the_one_the_greater_dialled() {
+        for first in [Side::Dialled, Side::Accepted] {
+            let second = if first == Side::Dialled {
+                Side::Accepted
+            } else {
+                Side::Dialled
+            };
+            for greater in [true, false] {
+                let mut scene = Scene::new(greater);
+                assert_eq!(scene.linked(first, 0), Verdict::Keep(1));
+                let by_greater = (second == Side::Dialled) == greater;
+                let expected = if by_greater {
+                    Verdict::Replace { number: 2, old: 1 }
+                } else {
+                    Verdict::Refuse
+                };
+                assert_eq!(scene.linked(second, 10), expected);
+            }
+        }
+    }
 
-/// Between half the pause and all of it, so that devices cut off together do not return in step.
-fn jittered(pause: Duration, random: &mut impl Rng) -> Duration {
-    pause.mul_f64(random.random_range(0.5..=1.0))
+    #[test]
+    fn later_link_replaces_one_that_must_be_dead() {
+        for greater in [true, false] {
+            let mut scene = Scene::new(greater);
+            assert_eq!(scene.linked(Side::Dialled, 0), Verdict::Keep(1));
+            assert_eq!(
+                scene.linked(Side::Accepted, 5_000),
+                Verdict::Replace { number: 2, old: 1 }
+            );
+            scene.ended(1, &lost(), 5_001);
+            assert_eq!(scene.neighbours.links(), 1);
+        }
+    }
+
+    #[test]
+    fn lost_link_is_dialled_at_once_and_then_every_second() {
+        let mut scene = Scene::new(true);
+        scene.heard(0);
+        assert_eq!(scene.due(0), 1);
+        scene.dialled(true, 10);
+        scene.linked(Side::Dialled, 10);
+        assert_eq!(scene.due(20), 0);
+        scene.ended(1, &lost(), 5_000);
+        for second in 5..60 {
+            assert_eq!(scene.due(second * 1_000), 1, "after {second} s");
+            scene.dialled(false, second * 1_000);
+        }
+    }
+
+    #[test]
+    fn link_closed_on_purpose_is_left_alone_until_keys_change() {
+        let mut scene = Scene::new(true);
+        scene.heard(0);
+        assert_eq!(scene.due(0), 1);
+        scene.dialled(true, 0);
+        scene.linked(Side::Dialled, 0);
+        scene.ended(1, &CloseReason::Remote("nothing in common".into()), 100);
+        scene.heard(200);
+        assert_eq!(scene.due(900), 0);
+        let now = scene.at(1_000);
+        scene.neighbours.recognise(now, |_, _| true);
+        assert_eq!(scene.due(1_000), 1);
+    }
+
+    #[test]
+    fn only_the_recognised_are_dialled() {
+        let mut scene = Scene::new(true);
+        scene.heard(0);
+        let now = scene.at(0);
+        scene.neighbours.recognise(now, |_, _| false);
+        assert_eq!((scene.due(10), scene.neighbours.count()), (0, 0));
+    }
+
+    #[test]
+    fn flood_of_strangers_keeps_nobody_out() {
+        let mut scene = Scene::new(true);
+        for number in 0..2 * KNOWN_MAX as u64 {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&number.to_be_bytes());
+            let stranger = Instance::from_bytes(&bytes).unwrap();
+            let now = scene.at(number);
+            scene
+                .neighbours
+                .heard(stranger, [scene.address].into(), Vec::new(), false, now);
+        }
+        assert_eq!(scene.neighbours.known.len(), KNOWN_MAX);
+        scene.heard(10_000);
+        assert_eq!(scene.due(10_000), 1);
+    }
+
+    #[test]
+    fn address_that_answered_outlives_a_false_announcement() {
+        let mut scene = Scene::new(true);
+        scene.linked(Side::Dialled, 0);
+        let (now, wrong) = (scene.at(10), "10.6.6.6:6".parse().unwrap());
+        scene
+            .neighbours
+            .heard(scene.other, [wrong].into(), vec![[1; 8]], true, now);
+        scene.ended(1, &lost(), 3_000);
+        let now = scene.at(3_000);
+        let due = scene.neighbours.due(now);
+        assert_eq!(due[0].addresses, [scene.address, wrong].into());
+    }
+
+    #[test]
+    fn driver_whose_address_another_has_is_forgotten() {
+        let mut scene = Scene::new(true);
+        scene.heard(0);
+        assert_eq!(scene.due(0), 1);
+        scene.neighbours.replaced(&Target::Neighbour(scene.other));
+        scene.dialled(false, 10);
+        assert_eq!((scene.due(60_000), scene.neighbours.count()), (0, 0));
+    }
+
+    #[test]
+    fn hint_is_followed_until_it_leads_to_a_link_or_home() {
+        let mut scene = Scene::new(true);
+        let hint = Target::Hint("club.local:8765".into());
+        scene.neighbours.set_hints(["club.local:8765".into()]);
+        assert_eq!(scene.due(0), 1);
+        let now = scene.at(0);
+        scene
+            .neighbours
+            .dialled(&hint, None, now, &mut scene.random);
+        assert_eq!(scene.due(1_000), 1);
+        let now = scene.at(1_000);
+        scene
+            .neighbours
+            .dialled(&hint, Some(scene.other), now, &mut scene.random);
+        scene.linked(Side::Dialled, 1_000);
+        assert_eq!(scene.due(10_000), 0);
+        scene.ended(1, &lost(), 10_000);
+        assert_eq!(scene.due(10_000), 1);
+        scene.neighbours.is_myself(&hint);
+        let now = scene.at(11_000);
+        scene
+            .neighbours
+            .dialled(&hint, None, now, &mut scene.random);
+        assert_eq!(scene.due(60_000), 0);
+    }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aeroedge_transport::{Announcement, CloseReason, Ending, Link, Side, Status, Stopper, open};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
@@ -21,6 +21,7 @@ use crate::dial::{DialError, dial};
 use crate::discovery::{Discovery, Heard, heard};
 use crate::handshake::{Secured, shake};
 use crate::instance::{Instance, InstanceKeys};
+use crate::listen::USUAL_PORT;
 use crate::neighbours::{Due, LinkNumber, Neighbours, Target, Verdict};
 
 /// Accepted sockets that have not finished their handshake; more are turned away.
@@ -59,11 +60,13 @@ enum Event {
 pub(crate) struct Supervisor {
     keys: Arc<InstanceKeys>,
     listener: TcpListener,
+    bound: SocketAddr,
     announcements: watch::Receiver<Announcement>,
     links: mpsc::Sender<Link>,
     status: watch::Sender<Status>,
     /// None where mDNS does not work; hints and those who dial this device remain.
     discovery: Option<Discovery>,
+    discovery_failed: bool,
     /// Whether others are listened for.
     browsing: bool,
     neighbours: Neighbours,
@@ -86,6 +89,7 @@ impl Supervisor {
     pub(crate) fn new(
         keys: InstanceKeys,
         listener: TcpListener,
+        bound: SocketAddr,
         discovery: mdns_sd::Result<Discovery>,
         announcements: watch::Receiver<Announcement>,
         links: mpsc::Sender<Link>,
@@ -93,9 +97,11 @@ impl Supervisor {
     ) -> Self {
         let (report, events) = mpsc::channel(64);
         let discovery = discovery
-            .map_err(|error| no_discovery(&status, &error))
+            .inspect_err(|error| tracing::warn!(%error, "mDNS does not work"))
             .ok();
         Self {
+            bound,
+            discovery_failed: discovery.is_none(),
             discovery,
             browsing: false,
             neighbours: Neighbours::new(keys.public),
@@ -115,6 +121,7 @@ impl Supervisor {
 
     /// Works until it is stopped.
     pub(crate) async fn run(mut self, mut stopper: Stopper) {
+        tracing::info!(bound = %self.bound, instance = ?self.keys.public, "listening");
         let mut look = interval(ADDRESSES_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.announcement_changed();
@@ -149,7 +156,8 @@ impl Supervisor {
                     None => Ok(()),
                 });
         if let Err(error) = tried {
-            no_discovery(&self.status, &error);
+            tracing::warn!(%error, "mDNS does not work");
+            self.discovery_failed = true;
         }
     }
 
@@ -179,9 +187,9 @@ impl Supervisor {
             self.tasks.spawn(async move {
                 let result = match &target {
                     Target::Neighbour(instance) => dial(addresses, Some(*instance), &keys).await,
-                    Target::Hint(name) => match tokio::net::lookup_host(name).await {
+                    Target::Hint(name) => match resolve(name).await {
                         Ok(addresses) => dial(addresses, None, &keys).await,
-                        Err(_) => Err(DialError::NoAddress),
+                        Err(error) => Err(error),
                     },
                 };
                 // Nobody to report to: the driver is stopping.
@@ -241,8 +249,10 @@ impl Supervisor {
                     }
                 }
                 Err(error) => {
-                    if let DialError::Myself { .. } = error {
-                        self.neighbours.is_myself(&target);
+                    match error {
+                        DialError::Myself { .. } => self.neighbours.is_myself(&target),
+                        DialError::SomebodyElse { .. } => self.neighbours.replaced(&target),
+                        _ => {}
                     }
                     tracing::debug!(?target, error = &error as &dyn std::error::Error, "no link");
                     self.neighbours
@@ -268,7 +278,10 @@ impl Supervisor {
             return;
         }
         let instance = secured.remote;
-        let number = match self.neighbours.established(instance, side, Instant::now()) {
+        let number = match self
+            .neighbours
+            .established(instance, side, remote, Instant::now())
+        {
             Verdict::Keep(number) => number,
             Verdict::Replace { number, old } => {
                 if let Some(old) = self.open.get(&old) {
@@ -325,13 +338,46 @@ impl Supervisor {
         self.neighbours.network_changed(Instant::now());
     }
 
-    fn publish(&self) {
-        let (neighbours, links) = (self.neighbours.count(), self.neighbours.links());
-        self.status.send_if_modified(|status| {
-            let changed = (status.neighbours, status.links) != (neighbours, links);
-            (status.neighbours, status.links) = (neighbours, links);
+    /// Tells how the driver is doing, if that changed.
+    pub(crate) fn publish(&self) {
+        let status = Status {
+            listening: self.listening(),
+            neighbours: self.neighbours.count(),
+            links: self.neighbours.links(),
+            problem: self.problem(),
+        };
+        self.status.send_if_modified(|published| {
+            let changed = *published != status;
+            *published = status;
             changed
         });
+    }
+
+    /// Where others reach this device; addresses that only this machine can use come last.
+    fn listening(&self) -> Vec<SocketAddr> {
+        let reaches = |ip: &IpAddr| match self.bound.ip() {
+            bound if !bound.is_unspecified() => *ip == bound,
+            bound => bound.is_ipv6() || ip.is_ipv4(),
+        };
+        let mut addresses: Vec<IpAddr> = self.addresses.iter().copied().filter(reaches).collect();
+        addresses.retain(|ip| !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local()));
+        addresses.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6(), *ip));
+        addresses
+            .into_iter()
+            .map(|ip| SocketAddr::new(ip, self.bound.port()))
+            .collect()
+    }
+
+    fn problem(&self) -> Option<String> {
+        let problem = if self.discovery_failed {
+            "neighbours cannot be found by mDNS: allow this program to use UDP port 5353, or give their addresses"
+        } else if self.bound.ip().is_unspecified() && self.addresses.iter().all(IpAddr::is_loopback)
+        {
+            "this machine has no network: turn on Wi-Fi or plug in a cable"
+        } else {
+            return None;
+        };
+        Some(problem.into())
     }
 
     async fn stop(mut self) {
@@ -356,14 +402,16 @@ impl Supervisor {
     }
 }
 
-fn no_discovery(status: &watch::Sender<Status>, error: &mdns_sd::Error) {
-    tracing::warn!(%error, "mDNS does not work");
-    status.send_modify(|status| {
-        status.problem = Some(
-            "neighbours cannot be found by mDNS: allow this program to use UDP port 5353, or give their addresses"
-                .into(),
-        );
-    });
+/// The port may be left out of a hint.
+async fn resolve(hint: &str) -> Result<Vec<SocketAddr>, DialError> {
+    let found = match lookup_host(hint).await {
+        Ok(addresses) => Ok(addresses.collect()),
+        Err(_) => lookup_host((hint, USUAL_PORT)).await.map(Iterator::collect),
+    };
+    found.map_err(|source| DialError::Unresolved {
+        hint: hint.into(),
+        source,
+    })
 }
 
 async fn answer(
@@ -417,7 +465,12 @@ fn plain(address: SocketAddr) -> SocketAddr {
     }
 }
 
+/// The addresses of interfaces that are up, as far as the system knows.
 fn own_addresses() -> BTreeSet<IpAddr> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    interfaces.iter().map(if_addrs::Interface::ip).collect()
+    interfaces
+        .iter()
+        .filter(|interface| interface.is_oper_up())
+        .map(if_addrs::Interface::ip)
+        .collect()
 }

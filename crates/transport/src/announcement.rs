@@ -42,7 +42,7 @@ pub struct Announcement {
 /// How a driver is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
-    /// Where it accepts links.
+    /// Where it accepts links: good hints for an invite. Addresses that only this machine can use come last.
     pub listening: Vec<SocketAddr>,
     /// Devices it has heard of that share something with this one.
     pub neighbours: usize,

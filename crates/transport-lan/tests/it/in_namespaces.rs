@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use aeroedge_lan_lab::{Lab, pcap_contains};
 use data_encoding::HEXLOWER;
 
-use crate::probe::Probe;
+use crate::probe::{self, Probe};
 
 const SOON: Duration = Duration::from_secs(2);
 const HEALED_WITHIN: Duration = Duration::from_secs(3);
@@ -176,10 +176,10 @@ fn taken_port_is_passed_over_and_the_other_one_announced() {
     let (_, taken) = neighbour_on_the_same_host
         .next(&["listening"], LATE)
         .expect("it listens");
-    assert_eq!(taken, "listening 8765");
+    assert!(taken.contains("10.77.0.2:8765"), "{taken}");
     let second = Probe::start(&lab, 1, &[&key]);
     let (_, passed_over) = second.next(&["listening"], LATE).expect("it listens");
-    assert_eq!(passed_over, "listening 8766");
+    assert!(passed_over.contains("10.77.0.2:8766"), "{passed_over}");
     let one = Probe::start(&lab, 0, &[&key]);
     one.answer(SOON);
     second.answer(SOON);
@@ -196,6 +196,43 @@ fn processes_on_a_host_without_a_network_find_each_other() {
     );
     one.answer(SOON);
     other.answer(SOON);
+}
+
+#[test]
+fn missing_network_is_told_in_a_sentence() {
+    let lab = Lab::new(1).unwrap();
+    let probe = Probe::start(&lab, 0, &[&canary()]);
+    let (_, listening) = probe
+        .next(&["listening", "problem"], LATE)
+        .expect("it listens");
+    assert!(
+        listening.contains("10.77.0.1:8765, [fd77::1]:8765, 127.0.0.1:8765"),
+        "{listening}"
+    );
+    lab.cut(0).unwrap();
+    let (_, problem) = probe.next(&["problem"], LATE).expect("the cut is noticed");
+    assert_eq!(
+        problem,
+        "problem this machine has no network: turn on Wi-Fi or plug in a cable"
+    );
+}
+
+#[test]
+fn taken_port_that_was_asked_for_is_named() {
+    let lab = Lab::new(1).unwrap();
+    let first = Probe::start(&lab, 0, &[&canary(), "9100"]);
+    first.next(&["listening"], LATE).expect("it listens");
+    let refused = lab
+        .command(0, probe::program())
+        .args([&canary(), "9100"])
+        .output()
+        .unwrap();
+    assert!(!refused.status.success());
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(
+        told,
+        "error: port 9100 is in use by another program: stop it, or choose another port\n"
+    );
 }
 
 #[test]

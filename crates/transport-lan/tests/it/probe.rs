@@ -76,7 +76,7 @@ impl Drop for Probe {
 }
 
 /// Cargo builds examples beside the tests that are run with them.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let tests = std::env::current_exe().expect("path of the test program");
     let program = tests
         .parent()
