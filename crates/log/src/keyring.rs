@@ -178,30 +178,38 @@ pub(crate) fn recipients(
     compartment: &Compartment,
     has: impl Fn(SealingKey) -> bool,
 ) -> Vec<SealingKey> {
-    let mut devices = roster.audience(compartment.id);
     let mut recipients = Vec::new();
-    if let (Audience::Person(person), Some(staff)) =
-        (compartment.audience, roster.compartment_of(Audience::Staff))
-    {
-        let sealing: Vec<_> = staff
+    let staff = match compartment.audience {
+        Audience::Person(_) => roster.compartment_of(Audience::Staff),
+        Audience::Everyone | Audience::Staff => None,
+    };
+    let served_by_epoch = staff.is_some_and(|staff| {
+        let mut sealing = staff
             .epochs
             .iter()
             .filter_map(|epoch| roster.epoch(*epoch))
-            .map(|epoch| epoch.sealing)
-            .collect();
-        let current = match staff.current.as_slice() {
-            [epoch] => roster.epoch(*epoch).map(|epoch| epoch.sealing),
-            _ => None,
-        };
-        let is_served = sealing.iter().any(|sealing| has(*sealing));
-        if is_served || current.is_some() {
-            devices.retain(|device| device.user == person);
+            .map(|epoch| epoch.sealing);
+        let is_served = sealing.any(&has);
+        if let ([epoch], false) = (staff.current.as_slice(), is_served) {
+            recipients.extend(roster.epoch(*epoch).map(|epoch| epoch.sealing));
         }
-        if !is_served {
-            recipients.extend(current);
+        is_served || !recipients.is_empty()
+    });
+    match compartment.audience {
+        Audience::Person(person) if served_by_epoch => {
+            let own = roster.devices().filter(|device| device.user == person);
+            recipients.extend(
+                own.filter(|device| roster.active_device(device.key).is_some())
+                    .map(|device| device.sealing),
+            );
         }
+        _ => recipients.extend(
+            roster
+                .audience(compartment.id)
+                .iter()
+                .map(|device| device.sealing),
+        ),
     }
-    recipients.extend(devices.iter().map(|device| device.sealing));
     recipients.retain(|recipient| !has(*recipient));
     recipients.sort_unstable();
     recipients.dedup();
