@@ -23,7 +23,6 @@ const SEALING_INFO: &[u8] = b"aeroedge epoch sealing v1";
 const COMBINED_INFO: &[u8] = b"aeroedge epoch combined v1";
 const WRAP_INFO: &[u8] = b"aeroedge epoch wrap v1";
 const WRITER_DOMAIN: &[u8] = b"aeroedge writer v1";
-const SESSION_DOMAIN: &[u8] = b"aeroedge session v1";
 
 /// The key of one epoch of one compartment: 32 random bytes, or the combination of concurrent ones.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
@@ -271,12 +270,6 @@ pub(crate) fn writer_proof_is_valid(
 
 fn writer_message(device: DeviceKey, writer: WriterKey) -> Vec<u8> {
     [WRITER_DOMAIN, &device.0, &writer.0].concat()
-}
-
-/// The message a device or the holder of an invite signs to prove itself on a link. `binding` is the link's handshake
-/// hash, so a proof cannot be carried to another link; `side` is 0 for the one who opened it and 1 for the other.
-pub fn session_message(binding: &[u8], side: u8, context: ContextId) -> Vec<u8> {
-    [SESSION_DOMAIN, &[side], &context.0, &sha256(&[binding])].concat()
 }
 
 /// Whether the holder of an Ed25519 key, a device's or an invite's, signed `message`.

@@ -84,7 +84,7 @@ impl DeviceSecrets {
         &self.sealing
     }
 
-    /// Signs for a control entry or to prove this device on a link: see [`crate::keys::session_message`].
+    /// Signs for a control entry, or to prove this device on a link. The message begins with a domain of its own.
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.signing.sign(message).to_bytes()
     }

@@ -87,7 +87,7 @@ impl InviteSeed {
         InviteKey(self.signing().verifying_key().to_bytes())
     }
 
-    /// Signs a join, or to prove on a link that one holds the invite: see [`crate::keys::session_message`].
+    /// Signs a join.
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.signing().sign(message).to_bytes()
     }

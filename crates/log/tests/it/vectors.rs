@@ -20,9 +20,9 @@ use aeroedge_log::head::Head;
 use aeroedge_log::history::History;
 use aeroedge_log::invite::{InviteLink, InviteSeed, Secret, Stretch};
 use aeroedge_log::keyring::KeyRing;
-use aeroedge_log::keys::{EpochKey, WriterSecret, session_message};
+use aeroedge_log::keys::{EpochKey, WriterSecret};
 use aeroedge_log::secrets::DeviceSecrets;
-use aeroedge_log::tags::{Greeting, LinkKey};
+use aeroedge_log::tags::LinkKey;
 use data_encoding::HEXLOWER;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
@@ -85,30 +85,13 @@ fn epochs() -> Value {
 
 fn tags() -> Value {
     let key = EpochKey::from_bytes(counting(1)).link_key();
-    let (initiator, responder) = (counting(0x11), counting(0x31));
-    let binding: [u8; 32] = counting(0x51);
-    let greeting = |side| {
-        let greeting = Greeting {
-            binding: &binding,
-            initiator_nonce: &initiator,
-            responder_nonce: &responder,
-            side,
-        };
-        hex(key.greet(&greeting).0)
-    };
     let invite = InviteSeed::from_bytes(counting(0x21)).key();
     json!({
         "link_key": hex(key.as_bytes()),
         "announce_nonce": hex(counting::<16>(0x71)),
         "announce_tag": hex(key.announce(&counting::<16>(0x71)).0),
-        "binding": hex(binding),
-        "initiator_nonce": hex(initiator),
-        "responder_nonce": hex(responder),
-        "greet_tag_initiator": greeting(0),
-        "greet_tag_responder": greeting(1),
         "invite_key": hex(invite.0),
         "invite_link_key": hex(LinkKey::of_invite(invite).as_bytes()),
-        "session_message": hex(session_message(&binding, 1, ContextId(counting(1)))),
     })
 }
 
