@@ -22,6 +22,17 @@ pub(crate) enum Comparison {
     Differs,
 }
 
+/// For how many delays a peer that keeps getting entries from elsewhere is left to them. Long, because the peer itself is
+/// usually what is slow; not for ever, because its other link may be.
+const HOLDS_MAX: u64 = 200;
+
+/// Entries that are announced and not sent.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    since: Millis,
+    due: Millis,
+}
+
 #[derive(Debug)]
 pub(crate) struct EntrySync {
     /// What this end holds and can vouch for.
@@ -39,8 +50,13 @@ pub(crate) struct EntrySync {
     declined_here: BTreeSet<WriterKey>,
     /// Last seq that came from the peer, by writer.
     received: BTreeMap<WriterKey, Seq>,
-    /// Writers whose entries are only announced, until this time.
-    held: BTreeMap<WriterKey, Millis>,
+    /// Writers whose entries are only announced so far.
+    held: BTreeMap<WriterKey, Held>,
+    /// The peer wants nothing sent for the present.
+    pub(crate) paused_by_peer: bool,
+    /// What this end wants in that respect, and what the peer was told.
+    pub(crate) pause_wanted: bool,
+    pub(crate) pause_told: bool,
     cursor: Cursor,
     /// The store said there is nothing more although the peer lacks something: wait for the frontier to move.
     stalled: bool,
@@ -54,7 +70,8 @@ pub(crate) struct EntrySync {
 }
 
 impl EntrySync {
-    pub(crate) fn new(local: Frontier) -> Self {
+    pub(crate) fn new(mut local: Frontier) -> Self {
+        local.retain(|_, seq| *seq > Seq::NONE);
         Self {
             digested: Some(local.clone()),
             local,
@@ -66,6 +83,9 @@ impl EntrySync {
             declined_here: BTreeSet::new(),
             received: BTreeMap::new(),
             held: BTreeMap::new(),
+            paused_by_peer: false,
+            pause_wanted: false,
+            pause_told: false,
             cursor: Cursor::START,
             stalled: false,
             reading: None,
@@ -115,13 +135,22 @@ impl EntrySync {
         Ok(())
     }
 
-    /// The peer took entries in from elsewhere.
-    pub(crate) fn on_advance(&mut self, changed: &Frontier) -> Result<(), CloseReason> {
+    /// The peer took entries in from elsewhere. As long as it goes on doing so, what is held for it stays held.
+    pub(crate) fn on_advance(
+        &mut self,
+        changed: &Frontier,
+        now: Millis,
+        delay_ms: u64,
+    ) -> Result<(), CloseReason> {
         if !self.peer_known {
             return Err(CloseReason::WrongOrder);
         }
         for (writer, seq) in changed {
             self.raise_peer(*writer, *seq)?;
+            if let Some(held) = self.held.get_mut(writer) {
+                let latest = held.since.0 + HOLDS_MAX * delay_ms;
+                held.due = Millis((now.0 + delay_ms).min(latest).max(held.due.0));
+            }
         }
         Ok(())
     }
@@ -136,20 +165,24 @@ impl EntrySync {
     ) -> Frontier {
         let mut announced = Frontier::new();
         for (writer, seq) in changed {
-            let held = self.local.entry(*writer).or_default();
-            if *seq <= *held {
+            if *seq <= self.local.get(writer).copied().unwrap_or_default() {
                 continue;
             }
-            *held = *seq;
+            self.local.insert(*writer, *seq);
             self.stalled = false;
             self.place(*writer);
-            if origin == Origin::Elsewhere
-                && delay_ms > 0
-                && self.peer_known
-                && self.behind.contains(writer)
-            {
-                self.held.entry(*writer).or_insert(Millis(now.0 + delay_ms));
+            let relayed = origin == Origin::Elsewhere && delay_ms > 0 && self.peer_known;
+            let from_peer = self
+                .received
+                .get(writer)
+                .is_some_and(|received| seq <= received);
+            if relayed && !from_peer {
+                // Also a peer that has it long since must hear, or it would still send it.
                 announced.insert(*writer, *seq);
+            }
+            if relayed && self.behind.contains(writer) {
+                let due = Millis(now.0 + delay_ms);
+                self.held.entry(*writer).or_insert(Held { since: now, due });
             } else {
                 self.held.remove(writer);
             }
@@ -157,9 +190,29 @@ impl EntrySync {
         announced
     }
 
-    /// Forgets the delay of what is due.
-    pub(crate) fn release(&mut self, now: Millis) {
-        self.held.retain(|_, due| *due > now);
+    /// Forgets the delay of what is due; the next time to do so.
+    pub(crate) fn release(&mut self, now: Millis) -> Option<Millis> {
+        self.held.retain(|_, held| held.due > now);
+        self.held.values().map(|held| held.due).min()
+    }
+
+    /// Tells the peer, once it listens, whether to pause; `None` if it knows.
+    pub(crate) fn take_pause_to_tell(&mut self) -> Option<bool> {
+        let tell = self.peer_known && self.pause_told != self.pause_wanted;
+        self.pause_told = if tell {
+            self.pause_wanted
+        } else {
+            self.pause_told
+        };
+        tell.then_some(self.pause_wanted)
+    }
+
+    /// Entries to send and to receive until both ends are equal, as far as this end knows.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        (
+            lead(&self.local, &self.peer, &self.behind),
+            lead(&self.peer, &self.local, &self.ahead),
+        )
     }
 
     /// Whether there is something to read for the peer now.
@@ -167,6 +220,7 @@ impl EntrySync {
         self.peer_known
             && self.reading.is_none()
             && !self.stalled
+            && !self.paused_by_peer
             && self
                 .behind
                 .iter()
@@ -310,6 +364,17 @@ impl EntrySync {
     }
 }
 
+/// By how many entries of these writers one frontier leads.
+fn lead(one: &Frontier, other: &Frontier, writers: &BTreeSet<WriterKey>) -> u64 {
+    let at = |frontier: &Frontier, writer: &WriterKey| {
+        frontier.get(writer).copied().unwrap_or_default().0
+    };
+    writers
+        .iter()
+        .map(|writer| at(one, writer).saturating_sub(at(other, writer)))
+        .fold(0, u64::saturating_add)
+}
+
 fn set(writers: &mut BTreeSet<WriterKey>, writer: WriterKey, belongs: bool) {
     if belongs {
         writers.insert(writer);
@@ -377,7 +442,7 @@ mod tests {
     fn what_the_peer_has_by_now_is_cut_off_and_gaps_are_faults() {
         let mut entries = behind(9);
         entries
-            .on_advance(&Frontier::from([(WRITER, Seq(4))]))
+            .on_advance(&Frontier::from([(WRITER, Seq(4))]), NOW, 0)
             .unwrap();
         let fresh = entries.on_read(vec![run(2, 5)], Cursor(6), false).unwrap();
         assert_eq!((fresh[0].first, fresh[0].last()), (Seq(5), Seq(6)));
@@ -391,11 +456,30 @@ mod tests {
         let told = Frontier::from([(WRITER, Seq(2))]);
         assert_eq!(entries.on_local(&told, Origin::Elsewhere, NOW, 100), told);
         assert!(!entries.wants_read());
-        entries.release(Millis(1_099));
+        assert_eq!(entries.release(Millis(1_099)), Some(Millis(1_100)));
         assert!(!entries.wants_read());
-        entries.release(Millis(1_100));
+        assert_eq!(entries.release(Millis(1_100)), None);
         assert!(entries.wants_read());
-        entries.on_advance(&told).unwrap();
+        entries.on_advance(&told, NOW, 100).unwrap();
         assert!(!entries.wants_read());
+    }
+
+    #[test]
+    fn a_peer_that_is_being_served_by_others_is_left_to_them_for_a_while() {
+        let mut entries = behind(0);
+        entries.on_local(
+            &Frontier::from([(WRITER, Seq(1_000))]),
+            Origin::Elsewhere,
+            NOW,
+            100,
+        );
+        for step in 1..=230 {
+            let now = Millis(1_000 + step * 90);
+            let due = entries.release(now);
+            assert_eq!(due.is_some(), step * 90 < 20_000, "{step}");
+            let told = Frontier::from([(WRITER, Seq(step))]);
+            entries.on_advance(&told, now, 100).unwrap();
+        }
+        assert!(entries.wants_read(), "others are too slow");
     }
 }

@@ -160,6 +160,17 @@ pub enum Event {
         /// Where the entries came from.
         origin: Origin,
     },
+    /// Asks the peer to send nothing of a compartment for the present, because another link already brings it, or to go
+    /// on. For drivers with several links: a compartment that lacks much is better fetched from one peer than from all
+    /// ([`crate::Feeders`] decides which).
+    Pause {
+        /// The context.
+        context: ContextId,
+        /// The compartment.
+        compartment: CompartmentId,
+        /// Whether to pause.
+        paused: bool,
+    },
     /// Answers [`Output::ReadEntries`].
     EntriesRead {
         /// The context of the question.

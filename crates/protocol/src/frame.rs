@@ -142,6 +142,15 @@ pub enum Frame {
         /// Writers that moved.
         changed: Frontier,
     },
+    /// Send nothing of a compartment for the present, or go on.
+    Pause {
+        /// The context.
+        channel: Channel,
+        /// The compartment.
+        compartment: CompartmentId,
+        /// Whether to pause.
+        paused: bool,
+    },
 }
 
 mod number {
@@ -161,6 +170,7 @@ mod number {
     pub(super) const ENTRIES: u64 = 32;
     pub(super) const RECEIVED: u64 = 33;
     pub(super) const ADVANCE: u64 = 34;
+    pub(super) const PAUSE: u64 = 35;
     // 40 to 49 are reserved for attachments by hash, 50 to 59 for checkpoints.
 }
 
@@ -303,6 +313,16 @@ impl Frame {
                 }
                 writer.finish()
             }
+            Self::Pause {
+                channel,
+                compartment,
+                paused,
+            } => {
+                let mut writer = begin_channel(number::PAUSE, 4, *channel, 0);
+                writer.bin(compartment.as_bytes());
+                writer.uint(u64::from(*paused));
+                writer.finish()
+            }
             Self::Advance {
                 channel,
                 compartment,
@@ -383,6 +403,7 @@ impl Frame {
                     changed,
                 })
             }),
+            number::PAUSE => (4, read_pause),
             other => return Ok(Decoded::Unknown(other)),
         };
         if length != expected {
@@ -526,6 +547,18 @@ fn read_frontier_of(
         }
     }
     Ok((channel, compartment, frontier))
+}
+
+fn read_pause(reader: &mut Reader<'_>) -> Result<Frame, FrameError> {
+    Ok(Frame::Pause {
+        channel: channel(reader)?,
+        compartment: CompartmentId(reader.bin_of()?),
+        paused: match reader.uint()? {
+            0 => false,
+            1 => true,
+            _ => return Err(WireError("0 or 1").into()),
+        },
+    })
 }
 
 fn read_entries(reader: &mut Reader<'_>) -> Result<Frame, FrameError> {

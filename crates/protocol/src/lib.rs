@@ -14,6 +14,7 @@ mod context_link;
 mod control_sync;
 mod entry_sync;
 mod event;
+mod feeders;
 mod flow;
 pub mod frame;
 mod greet;
@@ -27,9 +28,10 @@ mod wire;
 pub use event::{
     BatchId, Cursor, Event, Frontier, LinkKind, Origin, Output, Run, Signature, WireHead,
 };
+pub use feeders::Feeders;
 pub use frame::Frame;
 pub use greet::{Credential, Side, Transcript};
 pub use limits::Limits;
 pub use reason::{CloseReason, EndReason};
-pub use session::{Config, Counters, Session};
+pub use session::{Config, Counters, Progress, Session};
 pub use wire::WireError;

@@ -56,6 +56,15 @@ pub struct Counters {
     pub unknown_frames: u64,
 }
 
+/// How far a compartment is from being equal at both ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Entries the peer still lacks.
+    pub to_send: u64,
+    /// Entries the peer is known to hold and this end still lacks.
+    pub to_receive: u64,
+}
+
 #[derive(Debug)]
 enum Phase {
     AwaitHello {
@@ -197,6 +206,20 @@ impl Session {
             .is_some_and(EntrySync::is_in_sync)
     }
 
+    /// How far a compartment is from being equal at both ends, once the peer's frontier is known.
+    pub fn progress(&self, context: ContextId, compartment: CompartmentId) -> Option<Progress> {
+        let entries = self
+            .contexts
+            .get(&context)?
+            .compartments
+            .get(&compartment)?;
+        let (to_send, to_receive) = entries.progress();
+        Some(Progress {
+            to_send,
+            to_receive,
+        })
+    }
+
     /// Bytes of frames and entries this session holds at the moment.
     pub fn buffered_bytes(&self) -> usize {
         let outputs: usize = self.outputs.iter().map(output_bytes).sum();
@@ -264,6 +287,14 @@ impl Session {
                 origin,
             } => {
                 self.on_local_frontier((context, compartment), &changed, origin);
+                Ok(())
+            }
+            Event::Pause {
+                context,
+                compartment,
+                paused,
+            } => {
+                self.on_pause((context, compartment), paused);
                 Ok(())
             }
             Event::EntriesRead {
@@ -368,8 +399,11 @@ impl Session {
         {
             self.due.pop_first();
             let now = self.now;
-            if let Some(entries) = self.entries_mut(place) {
-                entries.release(now);
+            if let Some(next) = self
+                .entries_mut(place)
+                .and_then(|entries| entries.release(now))
+            {
+                self.due.insert((next, place));
             }
             self.settle(place);
         }

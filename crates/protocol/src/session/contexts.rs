@@ -113,9 +113,20 @@ impl Session {
                 let Some(context) = self.live_member(channel)? else {
                     return Ok(());
                 };
-                if let Some(entries) = self.open_compartment((context, compartment))? {
-                    entries.on_advance(&changed)?;
-                    self.settle((context, compartment));
+                self.on_advance((context, compartment), &changed)
+            }
+            Frame::Pause {
+                channel,
+                compartment,
+                paused,
+            } => {
+                let Some(context) = self.live_member(channel)? else {
+                    return Ok(());
+                };
+                let place = (context, compartment);
+                if let Some(entries) = self.open_compartment(place)? {
+                    entries.paused_by_peer = paused;
+                    self.settle(place);
                 }
                 Ok(())
             }

@@ -107,6 +107,27 @@ impl Session {
             .get_mut(&compartment)
     }
 
+    pub(super) fn on_advance(
+        &mut self,
+        place: Place,
+        changed: &Frontier,
+    ) -> Result<(), CloseReason> {
+        let (now, delay) = (self.now, self.limits.relay_delay_ms);
+        if let Some(entries) = self.open_compartment(place)? {
+            entries.on_advance(changed, now, delay)?;
+            self.settle(place);
+        }
+        Ok(())
+    }
+
+    /// The driver gets this compartment from another link, or no longer does.
+    pub(super) fn on_pause(&mut self, place: Place, paused: bool) {
+        if let Some(entries) = self.entries_mut(place) {
+            entries.pause_wanted = paused;
+            self.settle(place);
+        }
+    }
+
     pub(super) fn on_local_frontier(&mut self, place: Place, changed: &Frontier, origin: Origin) {
         let (now, delay) = (self.now, self.limits.relay_delay_ms);
         let Some(entries) = self.entries_mut(place) else {
@@ -241,16 +262,26 @@ impl Session {
         let Some(entries) = self.entries_mut(place) else {
             return;
         };
+        let pause = entries.take_pause_to_tell();
         let became_equal = entries.take_in_sync();
         if entries.wants_read() && !entries.in_line {
             entries.in_line = true;
             self.line.push_back(place);
         }
+        let (context, compartment) = place;
         if became_equal {
-            let (context, compartment) = place;
             self.outputs.push_back(Output::InSync {
                 context,
                 compartment,
+            });
+        }
+        if let Some(paused) = pause
+            && let Some(channel) = self.contexts.get(&context).map(|link| link.channel)
+        {
+            self.send(&Frame::Pause {
+                channel,
+                compartment,
+                paused,
             });
         }
     }

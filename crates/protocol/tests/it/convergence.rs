@@ -1,6 +1,6 @@
 //! Whatever happens in between, linked devices end with the same entries, and none travels twice over one link.
 
-use aeroedge_protocol::{Limits, Output};
+use aeroedge_protocol::{Event, Limits, Output, Progress};
 use rand::RngExt;
 
 use crate::store::Action;
@@ -231,4 +231,93 @@ fn the_peer_hears_when_both_are_equal() {
         }
         assert!(end.session.peer_device(CLUB).is_some());
     }
+}
+
+#[test]
+fn a_paused_compartment_waits_and_the_others_do_not() {
+    let mut world = World::club(11, 2);
+    world.limits.window_bytes = 50_000;
+    world.limits.batch_bytes = 10_000;
+    for _ in 0..100 {
+        world.write(0, EVERYONE, writer(1), &[1_000]);
+        world.write(0, STAFF, writer(1), &[1_000]);
+    }
+    let link = world.link(0, 1);
+    while world.links[link][1].session.peer_device(CLUB).is_none() {
+        world.run(1);
+    }
+    let pause = |paused| Event::Pause {
+        context: CLUB,
+        compartment: EVERYONE,
+        paused,
+    };
+    world.feed(link, 1, pause(true));
+    world.run(2_000);
+    assert_eq!(world.stores[1].content(CLUB, STAFF).len(), 100);
+    let held = world.stores[1].content(CLUB, EVERYONE).len();
+    assert!(held < 60, "{held}: no more than was already on its way");
+    let progress = world.links[link][1]
+        .session
+        .progress(CLUB, EVERYONE)
+        .unwrap();
+    assert_eq!(progress.to_receive, 100 - held as u64);
+    world.feed(link, 1, pause(false));
+    world.run(2_000);
+    world.assert_equal(0, 1);
+    let progress = world.links[link][0]
+        .session
+        .progress(CLUB, EVERYONE)
+        .unwrap();
+    assert_eq!(progress, Progress::default());
+}
+
+#[test]
+fn a_slow_receiver_is_not_fed_the_same_by_everyone() {
+    let mut world = World::club(12, 3);
+    world.latency_ms = 2;
+    world.limits.window_bytes = 20_000;
+    world.limits.batch_bytes = 5_000;
+    world.link(0, 1);
+    world.link(0, 2);
+    let between = world.link(1, 2);
+    world.run(1_000);
+    // The third device is slower than the author writes.
+    world.slow = Some((2, 40));
+    for _ in 0..500 {
+        world.write(0, EVERYONE, writer(1), &[1_000]);
+        world.run(2);
+    }
+    world.run(30_000);
+    world.assert_equal(0, 2);
+    let relayed: u64 = world.links[between]
+        .iter()
+        .map(|end| end.session.counters().entries_sent)
+        .sum();
+    assert!(relayed < 250, "{relayed} of 500 came twice");
+}
+
+#[test]
+fn a_fresh_device_with_two_links_takes_nearly_everything_once() {
+    let mut world = World::club(13, 3);
+    world.latency_ms = 2;
+    world.limits.window_bytes = 100_000;
+    for _ in 0..3_000 {
+        world.write(0, EVERYONE, writer(1), &[1_000]);
+    }
+    world.link(0, 1);
+    world.run(5_000);
+    world.assert_equal(0, 1);
+    let links = [world.link(0, 2), world.link(1, 2)];
+    world.slow = Some((2, 20));
+    world.run(250);
+    assert!(world.stores[2].content(CLUB, EVERYONE).len() < 2_000);
+    // Whoever feeds it, the other takes over.
+    world.cut(links[0]);
+    world.run(30_000);
+    world.assert_equal(0, 2);
+    let received = |link: usize| world.links[link][1].session.counters().entries_received;
+    let (first, second) = (received(links[0]), received(links[1]));
+    assert!(first > 100 && second > 100, "{first} and {second}");
+    // A window's worth was on its way on either link when the choice was made and when the first was cut.
+    assert!(first + second < 3_000 + 3 * 100, "{first} and {second}");
 }

@@ -88,6 +88,11 @@ fn examples() -> Vec<Frame> {
             compartment,
             changed: frontier,
         },
+        Frame::Pause {
+            channel,
+            compartment,
+            paused: true,
+        },
     ]
 }
 
@@ -188,7 +193,7 @@ proptest! {
 
     #[test]
     fn damaged_frames_are_errors_or_canonical(
-        which in 0..17_usize,
+        which in 0..18_usize,
         damage in proptest::collection::vec((any::<u16>(), any::<u8>()), 1..4),
     ) {
         let mut bytes = examples()[which].encode();

@@ -138,7 +138,7 @@ fn random_frame(world: &mut World) -> Frame {
     let channel = Channel(rng.random_range(0..4));
     let compartment = [EVERYONE, STAFF, CompartmentId([9; 16])][rng.random_range(0..3)];
     let frontier = [(writer(rng.random_range(0..4)), Seq(rng.random_range(1..30)))].into();
-    match rng.random_range(0..14) {
+    match rng.random_range(0..15) {
         0 => Frame::Hello {
             version: 1,
             nonce: rng.random(),
@@ -187,6 +187,11 @@ fn random_frame(world: &mut World) -> Frame {
             channel,
             compartment,
             changed: frontier,
+        },
+        13 => Frame::Pause {
+            channel,
+            compartment,
+            paused: rng.random(),
         },
         _ => Frame::Withdraw {
             channel,

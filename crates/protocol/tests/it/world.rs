@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use aeroedge_ids::{CompartmentId, ContextId, InviteKey, Millis, Seq, WriterKey};
 use aeroedge_protocol::{
-    CloseReason, Config, EndReason, Event, Limits, LinkKind, Origin, Output, Session, Side,
+    CloseReason, Config, EndReason, Event, Feeders, Limits, LinkKind, Origin, Output, Session, Side,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
@@ -57,11 +57,15 @@ pub(crate) struct World {
     pub(crate) now: Millis,
     pub(crate) rng: ChaCha12Rng,
     pub(crate) stores: Vec<Store>,
+    feeders: Vec<Feeders>,
     pub(crate) links: Vec<[End; 2]>,
     pub(crate) latency_ms: u64,
     pub(crate) limits: Limits,
     /// Device whose database never answers an apply.
     pub(crate) never_applies: Option<usize>,
+    /// Device whose database takes so many milliseconds for a batch.
+    pub(crate) slow: Option<(usize, u64)>,
+    slow_until: Millis,
     /// Device that no frame reaches any more.
     pub(crate) deaf: Option<usize>,
 }
@@ -72,10 +76,13 @@ impl World {
             now: Millis(1_700_000_000_000),
             rng: ChaCha12Rng::seed_from_u64(seed),
             stores: Vec::new(),
+            feeders: Vec::new(),
             links: Vec::new(),
             latency_ms: 5,
             limits: Limits::default(),
             never_applies: None,
+            slow: None,
+            slow_until: Millis(0),
             deaf: None,
         }
     }
@@ -135,6 +142,12 @@ impl World {
             self.links[link][side].inbox.clear();
             self.feed(link, side, Event::LinkLost);
             self.links[link][side].questions.clear();
+            let device = self.links[link][side].device;
+            let events = self
+                .feeders
+                .get_mut(device)
+                .map(|feeders| feeders.forget(link as u64));
+            self.give(device, events.unwrap_or_default());
         }
     }
 
@@ -156,10 +169,17 @@ impl World {
                         other.inbox.push_back((due, bytes));
                     }
                 }
+                Output::PeerFrontier {
+                    context,
+                    compartment,
+                    ..
+                } => {
+                    self.links[link][side].notices.push(output);
+                    self.balance(link, side, context, compartment);
+                }
                 Output::Shared { .. }
                 | Output::Closed { .. }
                 | Output::ControlInSync { .. }
-                | Output::PeerFrontier { .. }
                 | Output::InSync { .. }
                 | Output::ContextEnded { .. } => self.links[link][side].notices.push(output),
                 question => self.links[link][side].questions.push(question),
@@ -169,6 +189,33 @@ impl World {
             self.links[link][side].session.is_closed(),
             self.links[link][side].session.poll_timeout().is_none()
         );
+    }
+
+    /// Reports to the device's choice of feeders what this link still has to bring.
+    fn balance(
+        &mut self,
+        link: usize,
+        side: usize,
+        context: ContextId,
+        compartment: CompartmentId,
+    ) {
+        let End {
+            device, session, ..
+        } = &self.links[link][side];
+        let (device, progress) = (*device, session.progress(context, compartment));
+        while self.feeders.len() <= device {
+            self.feeders.push(Feeders::new(4));
+        }
+        let to_receive = progress.map_or(0, |progress| progress.to_receive);
+        let events = self.feeders[device].update(link as u64, context, compartment, to_receive);
+        self.give(device, events);
+    }
+
+    fn give(&mut self, device: usize, events: Vec<(u64, Event)>) {
+        for (link, event) in events {
+            let side = usize::from(self.links[link as usize][0].device != device);
+            self.feed(link as usize, side, event);
+        }
     }
 
     /// Writes on a device and tells its sessions.
@@ -209,6 +256,14 @@ impl World {
             for side in 0..2 {
                 if self.links[link][side].device == device {
                     self.feed(link, side, event.clone());
+                    if let Event::Frontier {
+                        context,
+                        compartment,
+                        ..
+                    } = event
+                    {
+                        self.balance(link, side, *context, *compartment);
+                    }
                 }
             }
         }
@@ -224,7 +279,7 @@ impl World {
                     if end.inbox.front().is_some_and(|(due, _)| *due <= self.now) {
                         possible.push((link, side, true));
                     }
-                    let stuck = self.never_applies == Some(end.device);
+                    let stuck = self.cannot_apply(end.device);
                     if end
                         .questions
                         .iter()
@@ -254,8 +309,10 @@ impl World {
                 .iter()
                 .flatten()
                 .filter_map(|end| end.session.poll_timeout());
+            let busy = Some(self.slow_until).filter(|until| *until > self.now);
             let Some(next) = arrivals
                 .chain(timeouts)
+                .chain(busy)
                 .min()
                 .filter(|next| *next <= deadline)
             else {
@@ -282,10 +339,15 @@ impl World {
         }
     }
 
+    fn cannot_apply(&self, device: usize) -> bool {
+        let busy = self.slow.is_some_and(|(slow, _)| slow == device) && self.now < self.slow_until;
+        busy || self.never_applies == Some(device)
+    }
+
     /// Answers any one question, except that what is to be applied is applied in order.
     fn answer_one(&mut self, link: usize, side: usize) {
         let device = self.links[link][side].device;
-        let stuck = self.never_applies == Some(device);
+        let stuck = self.cannot_apply(device);
         let questions = &self.links[link][side].questions;
         let is_apply = |question: &Output| {
             matches!(question, Output::Apply { .. } | Output::ApplyControl { .. })
@@ -421,6 +483,9 @@ impl World {
                 compartment,
                 runs,
             } => {
+                if let Some((_, ms)) = self.slow.filter(|(slow, _)| *slow == device) {
+                    self.slow_until = Millis(self.now.0 + ms);
+                }
                 for run in &runs {
                     // Among two devices nothing can come back by another way.
                     let echo =
