@@ -1,1 +1,38 @@
 //! One installation: merged tables, sealed logs and signed history in one SQLite database.
+//!
+//! A [`Device`] owns a connection and does everything that needs both rows and keys: it seals what the application writes, offers what
+//! peers lack, judges and merges what they send. It starts no thread, opens no socket and reads no clock; a node, a
+//! simulator or a browser drives it. Several processes may each have a device on the same database.
+//!
+//! Reading order: [`write`] (a row becomes an entry), [`offer`] (what goes out), [`intake`] and [`merging`] (what comes in), [`membership`].
+
+#![warn(missing_docs)]
+
+mod audit;
+mod device;
+mod exchange;
+mod intake;
+mod keys;
+mod membership;
+mod merging;
+mod offer;
+mod schema;
+mod sealing;
+mod state;
+mod status;
+mod stored;
+mod write;
+
+pub use audit::{Revision, RevisionKind};
+pub use device::{Device, DeviceError, Options};
+pub use exchange::{PeerRefused, ReceiveError, Received};
+pub use intake::Declined;
+pub use keys::{KeyStore, KeysInMemory};
+pub use membership::{ContextSummary, ControlReceived, Invitation, JoinState, MembershipError};
+pub use merging::{HOLD_BACK_MS, Merged, Waiting};
+pub use offer::EntriesRead;
+pub use schema::SchemaError;
+pub use sealing::{AllTables, SealingError, TableRights};
+pub use state::StateError;
+pub use status::{CompartmentStatus, LogStatus};
+pub use write::WriteError;

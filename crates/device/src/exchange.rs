@@ -1,0 +1,329 @@
+//! What a session asks of a device: who it is, what it has, and to take in what the peer sent.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+
+use aeroedge_ids::{CompartmentId, ContextId, DeviceKey, Millis, WriterKey};
+use aeroedge_log::keys::is_signed_by;
+use aeroedge_log::tags::LinkKey;
+use aeroedge_protocol::{Credential, Cursor, Frontier, Run};
+use aeroedge_replica::Touched;
+
+use crate::device::{Device, DeviceError};
+use crate::intake::{self, Declined};
+use crate::merging::{Merged, MergingError, Pass, Waiting};
+use crate::offer::{self, EntriesRead};
+use crate::stored::{self, LogNumber};
+
+/// A device on the other end may not share a context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PeerRefused {
+    /// This device is not in it itself.
+    #[error("this device is not in that context")]
+    NotHere,
+    /// The signature is not the device's.
+    #[error("the peer did not prove to be the device it says")]
+    FalseProof,
+    /// The roster does not have it, or not any more.
+    #[error("the peer's device is not a member's")]
+    NotAMember,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Default)]
+pub struct Received {
+    /// Vouched positions that moved, by compartment.
+    pub changed: BTreeMap<CompartmentId, Frontier>,
+    /// Logs of which no more is taken from this source.
+    pub declined: Vec<(WriterKey, Declined)>,
+    /// Which entries reached the tables.
+    pub merged: Merged,
+    /// Which rows changed by it.
+    pub touched: Vec<Touched>,
+}
+
+/// The batch could not be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// The database.
+    #[error("the entries could not be stored")]
+    Storage(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl From<rusqlite::Error> for ReceiveError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Storage(Box::new(error))
+    }
+}
+
+impl From<DeviceError> for ReceiveError {
+    fn from(error: DeviceError) -> Self {
+        Self::Storage(Box::new(error))
+    }
+}
+
+impl Device {
+    /// What this device may speak of on a link.
+    pub fn credentials(&self, now: Millis) -> Vec<Credential> {
+        let mut credentials = Vec::new();
+        for (context, state) in &self.contexts {
+            let mut link_keys: Vec<_> = state
+                .keys
+                .link_keys(&state.roster)
+                .iter()
+                .map(|(_, key)| *key.as_bytes())
+                .collect();
+            link_keys.reverse();
+            if !link_keys.is_empty() {
+                credentials.push(Credential::Member {
+                    context: *context,
+                    link_keys,
+                });
+            }
+            for invite in self.open_invites(*context, now) {
+                let link_key = *LinkKey::of_invite(invite).as_bytes();
+                credentials.push(Credential::Invite {
+                    context: *context,
+                    invite,
+                    link_key,
+                });
+            }
+        }
+        for (context, joining) in &self.joining {
+            let link_key = *LinkKey::of_invite(joining.link.seed.key()).as_bytes();
+            credentials.push(Credential::Joiner {
+                context: *context,
+                link_key,
+            });
+        }
+        credentials
+    }
+
+    /// Tags for an announcement: members and holders of an invite recognise them, nobody else.
+    pub fn discovery_tags(&self, nonce: &[u8], now: Millis) -> Vec<[u8; 8]> {
+        self.link_keys(now)
+            .iter()
+            .map(|key| key.announce(nonce).0)
+            .collect()
+    }
+
+    /// Whether an announcement is of a device that shares something with this one.
+    pub fn recognises(&self, nonce: &[u8], tags: &[[u8; 8]], now: Millis) -> bool {
+        self.link_keys(now)
+            .iter()
+            .any(|key| tags.contains(&key.announce(nonce).0))
+    }
+
+    /// The keys under which this device is found on a network.
+    pub fn link_keys(&self, now: Millis) -> Vec<LinkKey> {
+        let mut keys = Vec::new();
+        for (context, state) in &self.contexts {
+            keys.extend(
+                state
+                    .keys
+                    .link_keys(&state.roster)
+                    .into_iter()
+                    .map(|(_, key)| key),
+            );
+            keys.extend(
+                self.open_invites(*context, now)
+                    .into_iter()
+                    .map(LinkKey::of_invite),
+            );
+        }
+        keys.extend(
+            self.joining
+                .values()
+                .map(|joining| LinkKey::of_invite(joining.link.seed.key())),
+        );
+        keys
+    }
+
+    /// Proves this device on a link.
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.secrets.sign(message)
+    }
+
+    /// Checks a peer's proof; returns the compartments both may read, each with what is here of it.
+    pub fn accept_peer(
+        &self,
+        context: ContextId,
+        peer: DeviceKey,
+        message: &[u8],
+        signature: &[u8; 64],
+    ) -> Result<BTreeMap<CompartmentId, Frontier>, PeerAcceptError> {
+        let state = self.contexts.get(&context).ok_or(PeerRefused::NotHere)?;
+        if !is_signed_by(&peer.0, message, signature) {
+            return Err(PeerRefused::FalseProof.into());
+        }
+        let (_, member) = state
+            .roster
+            .active_device(peer)
+            .ok_or(PeerRefused::NotAMember)?;
+        let mut shared = BTreeMap::new();
+        for compartment in state.readable(self.user) {
+            if state.roster.may_read(member.user, compartment) {
+                shared.insert(compartment, self.frontier(compartment)?);
+            }
+        }
+        Ok(shared)
+    }
+
+    /// The compartments of a context that this device may read.
+    pub fn compartments(&self, context: ContextId) -> Vec<CompartmentId> {
+        self.contexts
+            .get(&context)
+            .map(|state| state.readable(self.user))
+            .unwrap_or_default()
+    }
+
+    /// What is durable and vouched for of a compartment.
+    pub fn frontier(&self, compartment: CompartmentId) -> Result<Frontier, DeviceError> {
+        Ok(stored::frontier(self.connection(), compartment)?)
+    }
+
+    /// What a peer with this frontier lacks, in order of arrival.
+    pub fn read_entries(
+        &self,
+        compartment: CompartmentId,
+        peer: &Frontier,
+        after: Cursor,
+        max_bytes: usize,
+    ) -> Result<EntriesRead, DeviceError> {
+        Ok(offer::read(
+            self.connection(),
+            compartment,
+            peer,
+            after,
+            max_bytes,
+        )?)
+    }
+
+    /// Stores what a peer sent and merges what can be merged, in one transaction.
+    pub fn receive_entries(
+        &mut self,
+        batches: &[(ContextId, CompartmentId, Vec<Run>)],
+        now: Millis,
+    ) -> Result<Received, ReceiveError> {
+        self.refresh()?;
+        self.merge_pass(batches, now)
+    }
+
+    /// Merges what waited and waits no longer: after control entries arrived, or when a clock has caught up.
+    pub fn merge_waiting(&mut self, now: Millis) -> Result<Received, ReceiveError> {
+        if stored::unmerged(self.connection())?.is_empty() {
+            return Ok(Received::default());
+        }
+        self.merge_pass(&[], now)
+    }
+
+    fn merge_pass(
+        &mut self,
+        batches: &[(ContextId, CompartmentId, Vec<Run>)],
+        now: Millis,
+    ) -> Result<Received, ReceiveError> {
+        let mut poisoned: BTreeMap<(LogNumber, aeroedge_ids::Seq), (aeroedge_ids::Seq, String)> =
+            BTreeMap::new();
+        loop {
+            match self.try_merge_pass(batches, now, &poisoned) {
+                Ok(received) => return Ok(received),
+                Err(PassError::Merging(MergingError::Poisoned {
+                    log,
+                    seq,
+                    last,
+                    reason,
+                })) => {
+                    self.vectors.clear();
+                    // A second complaint about an entry that is left out cannot be; if it comes all the same, stop.
+                    if poisoned
+                        .insert((log, seq), (last, reason.clone()))
+                        .is_some()
+                    {
+                        return Err(ReceiveError::Storage(reason.into()));
+                    }
+                }
+                Err(error) => {
+                    self.vectors.clear();
+                    return Err(ReceiveError::Storage(Box::new(error)));
+                }
+            }
+        }
+    }
+
+    fn try_merge_pass(
+        &mut self,
+        batches: &[(ContextId, CompartmentId, Vec<Run>)],
+        now: Millis,
+        poisoned: &BTreeMap<(LogNumber, aeroedge_ids::Seq), (aeroedge_ids::Seq, String)>,
+    ) -> Result<Received, PassError> {
+        let mut received = Received::default();
+        let (contexts, secrets) = (&self.contexts, &self.secrets);
+        let mut pass = Pass {
+            contexts,
+            rights: &*self.rights,
+            opener: &mut self.opener,
+            vectors: &mut self.vectors,
+            poisoned,
+            now,
+            merged: Merged::default(),
+            waiting: BTreeMap::new(),
+            judged: None,
+        };
+        let outcome = self.replica.merging(|engine| -> Result<(), PassError> {
+            for (context, compartment, runs) in batches {
+                let Some(state) = contexts.get(context) else {
+                    continue;
+                };
+                let is_member = |writer: WriterKey| state.roster.writer(writer).is_some();
+                let is_own = |writer: WriterKey| secrets.writer_by_key(writer).is_some();
+                let stored = intake::store(
+                    engine.connection(),
+                    *context,
+                    *compartment,
+                    &is_member,
+                    &is_own,
+                    runs,
+                )?;
+                received
+                    .changed
+                    .entry(*compartment)
+                    .or_default()
+                    .extend(stored.changed);
+                received.declined.extend(stored.declined);
+            }
+            pass.run(engine)?;
+            Ok(())
+        })?;
+        received.merged = std::mem::take(&mut pass.merged);
+        received.touched = outcome.touched;
+        let waiting = std::mem::take(&mut pass.waiting);
+        self.waiting = waiting;
+        Ok(received)
+    }
+
+    /// What the logs of this device wait for, by compartment and writer, as of the last pass.
+    pub fn waiting(&self) -> &BTreeMap<(CompartmentId, WriterKey), Waiting> {
+        &self.waiting
+    }
+}
+
+/// A peer was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerAcceptError {
+    /// For good.
+    #[error(transparent)]
+    Refused(#[from] PeerRefused),
+    /// The database could not say.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PassError {
+    #[error(transparent)]
+    Merging(#[from] MergingError),
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Engine(#[from] aeroedge_replica::MergeError),
+}

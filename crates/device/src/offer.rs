@@ -1,0 +1,115 @@
+//! What goes out: runs of entries a peer lacks, in the order of their arrival here, byte for byte, never past a signed head.
+
+use std::collections::BTreeMap;
+
+use aeroedge_ids::{CompartmentId, Seq};
+use aeroedge_log::entry::EntryRef;
+use aeroedge_protocol::{Cursor, Frontier, Run, WireHead};
+use rusqlite::{Connection, params};
+
+use crate::stored::{self, LogNumber, LogRow};
+
+/// One answer to "what does this peer lack".
+#[derive(Debug, Clone, Default)]
+pub struct EntriesRead {
+    /// In causal order.
+    pub runs: Vec<Run>,
+    /// Where to go on.
+    pub next: Cursor,
+    /// Nothing is left beyond the cursor.
+    pub exhausted: bool,
+}
+
+/// Runs of the entries between `peer` and what is vouched for here, from `after` on, about `max_bytes` of them (at least one entry).
+pub(crate) fn read(
+    connection: &Connection,
+    compartment: CompartmentId,
+    peer: &Frontier,
+    after: Cursor,
+    max_bytes: usize,
+) -> rusqlite::Result<EntriesRead> {
+    let wanted: BTreeMap<LogNumber, (LogRow, Seq)> = stored::logs_of(connection, compartment)?
+        .into_iter()
+        .filter_map(|row| {
+            let has = peer.get(&row.writer).copied().unwrap_or(Seq::NONE);
+            (has < row.vouched).then_some((row.number, (row, has)))
+        })
+        .collect();
+    let mut start = i64::MAX;
+    for (row, has) in wanted.values() {
+        if let Some(arrival) = stored::arrival(connection, row.number, has.next())? {
+            start = start.min(arrival);
+        }
+    }
+    let mut out = EntriesRead {
+        next: after,
+        exhausted: true,
+        ..EntriesRead::default()
+    };
+    if start == i64::MAX {
+        return Ok(out);
+    }
+    let mut statement = connection.prepare_cached(
+        "SELECT arrival, log, seq, bytes FROM device_entry WHERE arrival >= ?1 ORDER BY arrival",
+    )?;
+    let mut rows = statement.query(params![start.max(after.0 as i64 + 1)])?;
+    let mut bytes = 0;
+    let mut last_log = None;
+    while let Some(row) = rows.next()? {
+        let number = LogNumber(row.get(1)?);
+        let seq = Seq(row.get::<_, i64>(2)? as u64);
+        let Some((log, _)) = wanted
+            .get(&number)
+            .filter(|(log, has)| seq > *has && seq <= log.vouched)
+        else {
+            out.next = Cursor(row.get::<_, i64>(0)? as u64);
+            continue;
+        };
+        let entry = row.get_ref(3)?.as_blob()?;
+        if bytes > 0 && bytes + entry.len() > max_bytes {
+            out.exhausted = false;
+            break;
+        }
+        bytes += entry.len();
+        out.next = Cursor(row.get::<_, i64>(0)? as u64);
+        if last_log != Some(number) {
+            out.runs.push(Run {
+                writer: log.writer,
+                first: seq,
+                entries: Vec::new(),
+                head: None,
+            });
+            last_log = Some(number);
+        }
+        if let Some(run) = out.runs.last_mut() {
+            run.entries.push(entry.to_vec());
+        }
+    }
+    drop(rows);
+    for run in &mut out.runs {
+        attach_head(connection, compartment, run)?;
+    }
+    Ok(out)
+}
+
+/// Gives the run the last head that falls into it.
+fn attach_head(
+    connection: &Connection,
+    compartment: CompartmentId,
+    run: &mut Run,
+) -> rusqlite::Result<()> {
+    let last = Seq(run.first.0 + run.entries.len() as u64 - 1);
+    let Some(log) = stored::find(connection, compartment, run.writer)? else {
+        return Ok(());
+    };
+    run.head = stored::head_within(connection, log.number, last)?.and_then(|(seq, signature)| {
+        let index = seq.0.checked_sub(run.first.0)? as usize;
+        let hash = EntryRef::parse(run.entries.get(index)?).ok()?.hash();
+        Some(WireHead {
+            seq,
+            hash,
+            signature,
+        })
+    });
+    Ok(())
+}

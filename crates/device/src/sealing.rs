@@ -1,0 +1,217 @@
+//! The journal of the engine: before a transaction commits, its changes become entries of this device's own logs.
+//!
+//! Invariant: an entry is only written if every other device will accept it, so a right is checked here as it will be there.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+
+use aeroedge_crdt::changeset::Changeset;
+use aeroedge_crdt::hlc::Hlc;
+use aeroedge_ids::{CompartmentId, ContextId, TransactionId, UserId};
+use aeroedge_log::compartment::Audience;
+use aeroedge_log::control::Rights;
+use aeroedge_log::entry::{Body, EntryFields, Sealer, WriterTag};
+use aeroedge_log::history::CannotWrite;
+use aeroedge_replica::{Journal, LocalTransaction};
+use rand::CryptoRng;
+use rusqlite::Connection;
+
+use crate::state::ContextState;
+use crate::stored;
+
+/// The application's rule of who may write what where. Data, not judgement: it is baked into history.
+pub trait TableRights: Send {
+    /// Whether a member with these rights may write rows of `table` in the compartment of `audience`.
+    fn may_write(&self, table: &str, audience: Audience, user: UserId, rights: &Rights) -> bool;
+}
+
+/// Everybody who may write at all may write everything.
+#[derive(Debug, Clone, Copy)]
+pub struct AllTables;
+
+impl TableRights for AllTables {
+    fn may_write(
+        &self,
+        _table: &str,
+        _audience: Audience,
+        _user: UserId,
+        _rights: &Rights,
+    ) -> bool {
+        true
+    }
+}
+
+/// Why a change cannot become an entry.
+#[derive(Debug, thiserror::Error)]
+pub enum SealingError {
+    /// The compartment is of no context this device is in.
+    #[error("no context of this device has compartment {0}: create or join one first")]
+    UnknownCompartment(CompartmentId),
+    /// A table without compartments is used before a compartment was chosen for such tables.
+    #[error(
+        "a row has no compartment: choose the one for tables without a compartment column first"
+    )]
+    NoCompartment,
+    /// Others would refuse it.
+    #[error("your role does not allow writing {table} here: ask an administrator of the context")]
+    NotAllowed {
+        /// The table.
+        table: String,
+    },
+    /// The membership does not allow it, or a key is missing.
+    #[error("nothing can be written here now")]
+    CannotWrite(#[source] CannotWrite),
+}
+
+/// Seals for one transaction.
+pub(crate) struct Sealing<'a, R: CryptoRng> {
+    pub(crate) contexts: &'a BTreeMap<ContextId, ContextState>,
+    pub(crate) compartments: &'a BTreeMap<CompartmentId, ContextId>,
+    pub(crate) fixed: Option<CompartmentId>,
+    pub(crate) rights: &'a dyn TableRights,
+    pub(crate) user: UserId,
+    pub(crate) schema_version: u32,
+    pub(crate) sealer: &'a mut Sealer,
+    pub(crate) rng: &'a mut R,
+}
+
+impl<R: CryptoRng> Journal for Sealing<'_, R> {
+    fn append(
+        &mut self,
+        connection: &Connection,
+        transaction: &LocalTransaction<'_>,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let mut id = [0; 16];
+        self.rng.fill_bytes(&mut id);
+        let mut touched = Vec::with_capacity(transaction.changes.len());
+        for (compartment, _) in transaction.changes {
+            touched.push(
+                compartment
+                    .or(self.fixed)
+                    .ok_or(SealingError::NoCompartment)?,
+            );
+        }
+        for ((_, parts), compartment) in transaction.changes.iter().zip(&touched) {
+            let mut others: Vec<_> = touched
+                .iter()
+                .copied()
+                .filter(|other| other != compartment)
+                .collect();
+            others.sort_unstable();
+            self.append_to(
+                connection,
+                *compartment,
+                TransactionId(id),
+                others,
+                transaction.hlc,
+                parts,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl<R: CryptoRng> Sealing<'_, R> {
+    fn append_to(
+        &mut self,
+        connection: &Connection,
+        compartment: CompartmentId,
+        transaction: TransactionId,
+        others: Vec<CompartmentId>,
+        hlc: Hlc,
+        parts: &[Vec<u8>],
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let context = *self
+            .compartments
+            .get(&compartment)
+            .ok_or(SealingError::UnknownCompartment(compartment))?;
+        let state = self
+            .contexts
+            .get(&context)
+            .ok_or(SealingError::UnknownCompartment(compartment))?;
+        let point = state
+            .writing_point(compartment)
+            .map_err(SealingError::CannotWrite)?;
+        self.check_rights(state, compartment, &point.rights, parts)?;
+        let mut log = stored::find_or_start(
+            connection,
+            context,
+            compartment,
+            state.writer,
+            &WriterTag::of(&state.writer).0,
+        )?;
+        let mut seen = Vec::new();
+        for (other, tag, seq, other_hlc) in stored::newly_seen(connection, compartment, log.number)?
+        {
+            seen.push((WriterTag(tag), seq));
+            stored::set_seen(connection, log.number, other, seq, other_hlc)?;
+        }
+        let mut plaintext = Vec::new();
+        for (part, changes) in parts.iter().enumerate() {
+            plaintext.clear();
+            Body {
+                transaction,
+                part: part as u32,
+                others: others.clone(),
+                seen: std::mem::take(&mut seen),
+                changes,
+            }
+            .encode(&mut plaintext);
+            let fields = EntryFields {
+                context,
+                compartment,
+                writer: state.writer,
+                seq: log.tail.next(),
+                previous: log.tail_hash,
+                hlc,
+                epoch: point.epoch,
+                schema_version: self.schema_version,
+                heads: point.heads.clone(),
+                more_parts: part + 1 < parts.len(),
+            };
+            let sealed = self
+                .sealer
+                .seal(&fields, &plaintext, &point.key, self.rng)?;
+            log.append(connection, &sealed.bytes, sealed.hash)?;
+        }
+        log.merged = log.tail;
+        log.merged_hlc = hlc;
+        log.save(connection)?;
+        Ok(())
+    }
+
+    fn check_rights(
+        &self,
+        state: &ContextState,
+        compartment: CompartmentId,
+        rights: &Rights,
+        parts: &[Vec<u8>],
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let audience = state
+            .roster
+            .compartment(compartment)
+            .map_or(Audience::Everyone, |found| found.audience);
+        for part in parts {
+            if let Some(table) = first_forbidden(part, audience, self.user, rights, self.rights)? {
+                return Err(SealingError::NotAllowed { table }.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first table of a changeset that its author may not write.
+pub(crate) fn first_forbidden(
+    changes: &[u8],
+    audience: Audience,
+    user: UserId,
+    rights: &Rights,
+    rule: &dyn TableRights,
+) -> Result<Option<String>, aeroedge_crdt::changeset::MalformedChangeset> {
+    let changeset = Changeset::parse(changes)?;
+    let forbidden = changeset
+        .tables
+        .iter()
+        .find(|table| !rule.may_write(table.name, audience, user, rights));
+    Ok(forbidden.map(|table| table.name.to_owned()))
+}

@@ -1,0 +1,187 @@
+//! Entries between devices: pieces, repetitions, gaps, forgeries.
+
+use aeroedge_device::Declined;
+use aeroedge_ids::Seq;
+use aeroedge_log::compartment::Division;
+use aeroedge_log::control::Role;
+use aeroedge_protocol::{Cursor, Frontier};
+
+use crate::club::{NOW, carry, everyone, pair};
+
+#[test]
+fn pieces_of_any_size_come_to_the_same() {
+    let (mut owner, mut member, context) = pair(Division::Single, Role::Member);
+    for number in 0..50 {
+        owner.write(everyone(context), &format!("n{number}"), "x");
+    }
+    carry(&owner, &mut member, context, everyone(context), 1);
+    assert_eq!(member.notes(), owner.notes());
+    assert_eq!(
+        member.device.frontier(everyone(context)).unwrap(),
+        owner.device.frontier(everyone(context)).unwrap()
+    );
+}
+
+#[test]
+fn nothing_is_offered_before_it_is_durable() {
+    let (mut owner, _, context) = pair(Division::Single, Role::Member);
+    owner
+        .device
+        .write(NOW, &mut owner.rng, |tx| {
+            tx.execute(
+                "INSERT INTO note(id, compartment_id) VALUES ('a', ?1)",
+                [everyone(context).0],
+            )
+        })
+        .unwrap();
+    let read = owner
+        .device
+        .read_entries(everyone(context), &Frontier::new(), Cursor::START, 1 << 20)
+        .unwrap();
+    assert!(read.runs.is_empty());
+    assert!(owner.device.make_durable().unwrap());
+    assert!(!owner.device.make_durable().unwrap());
+    let read = owner
+        .device
+        .read_entries(everyone(context), &Frontier::new(), Cursor::START, 1 << 20)
+        .unwrap();
+    assert_eq!(read.runs.len(), 1);
+}
+
+#[test]
+fn a_repeated_run_changes_nothing() {
+    let (mut owner, mut member, context) = pair(Division::Single, Role::Member);
+    owner.write(everyone(context), "a", "x");
+    let read = owner
+        .device
+        .read_entries(everyone(context), &Frontier::new(), Cursor::START, 1 << 20)
+        .unwrap();
+    let batch = [(context, everyone(context), read.runs)];
+    let first = member.device.receive_entries(&batch, NOW).unwrap();
+    let second = member.device.receive_entries(&batch, NOW).unwrap();
+    assert_eq!(first.merged.entries, 1);
+    assert_eq!(second.merged.entries, 0);
+    assert!(second.declined.is_empty());
+}
+
+#[test]
+fn a_gap_a_broken_chain_and_a_false_head_are_declined() {
+    let (mut owner, mut member, context) = pair(Division::Single, Role::Member);
+    for number in 0..3 {
+        owner.write(everyone(context), &format!("n{number}"), "x");
+    }
+    let whole = owner
+        .device
+        .read_entries(everyone(context), &Frontier::new(), Cursor::START, 1 << 20)
+        .unwrap()
+        .runs;
+    let mut attempt = |change: &dyn Fn(&mut aeroedge_protocol::Run)| {
+        let mut runs = whole.clone();
+        change(&mut runs[0]);
+        let received = member
+            .device
+            .receive_entries(&[(context, everyone(context), runs)], NOW)
+            .unwrap();
+        assert_eq!(member.notes().len(), 0);
+        received.declined[0].1
+    };
+    let gap = attempt(&|run| {
+        run.entries.remove(0);
+        run.first = Seq(2);
+    });
+    assert_eq!(gap, Declined::Gap);
+    assert_eq!(
+        attempt(&|run| run.entries[1] = run.entries[0].clone()),
+        Declined::Malformed
+    );
+    assert_eq!(
+        attempt(&|run| {
+            let last = run.entries[1].len() - 1;
+            run.entries[1][last] ^= 1;
+        }),
+        Declined::BrokenChain
+    );
+    assert_eq!(
+        attempt(&|run| run.head.as_mut().unwrap().signature[3] ^= 1),
+        Declined::FalseHead
+    );
+    // What was refused before does not stand in the way of what is right.
+    let received = member
+        .device
+        .receive_entries(&[(context, everyone(context), whole)], NOW)
+        .unwrap();
+    assert_eq!(received.merged.entries, 3);
+}
+
+#[test]
+fn a_large_transaction_travels_in_parts_and_arrives_whole() {
+    let (mut owner, mut member, context) = pair(Division::Single, Role::Member);
+    owner
+        .device
+        .write(NOW, &mut owner.rng, |tx| {
+            let mut insert =
+                tx.prepare("INSERT INTO note(id, compartment_id, body) VALUES (?1, ?2, ?3)")?;
+            for number in 0..3000 {
+                insert.execute(rusqlite::params![
+                    format!("n{number}"),
+                    everyone(context).0,
+                    format!("{number}").repeat(100)
+                ])?;
+            }
+            Ok::<_, rusqlite::Error>(())
+        })
+        .unwrap();
+    owner.device.make_durable().unwrap();
+    let received = carry(&owner, &mut member, context, everyone(context), 1);
+    let arrived: Vec<u64> = received
+        .iter()
+        .map(|step| step.merged.entries)
+        .filter(|n| *n > 0)
+        .collect();
+    assert_eq!(arrived.len(), 1, "all parts apply together");
+    assert!(arrived[0] > 1);
+    assert_eq!(member.notes().len(), 3000);
+}
+
+#[test]
+fn an_entry_from_the_future_waits_for_its_time() {
+    let (mut owner, mut member, context) = pair(Division::Single, Role::Member);
+    let later = aeroedge_ids::Millis(NOW.0 + 3_600_000);
+    owner
+        .device
+        .write(later, &mut owner.rng, |tx| {
+            tx.execute(
+                "INSERT INTO note(id, compartment_id) VALUES ('a', ?1)",
+                [everyone(context).0],
+            )
+        })
+        .unwrap();
+    owner.device.make_durable().unwrap();
+    carry(&owner, &mut member, context, everyone(context), 1 << 20);
+    assert_eq!(member.notes().len(), 0);
+    assert_eq!(member.device.waiting().len(), 1);
+    let merged = member.device.merge_waiting(later).unwrap();
+    assert_eq!(merged.merged.entries, 1);
+    assert!(member.device.waiting().is_empty());
+}
+
+#[test]
+fn history_tells_who_changed_a_row() {
+    let (mut owner, mut member, context) = pair(Division::Single, Role::Member);
+    owner.write(everyone(context), "a", "one");
+    carry(&owner, &mut member, context, everyone(context), 1 << 20);
+    member.write(everyone(context), "a", "two");
+    let revisions = member
+        .device
+        .history_of(
+            "note",
+            &|key| key[0] == rusqlite::types::Value::Text("a".into()),
+            &mut |_| {},
+        )
+        .unwrap();
+    let users: Vec<_> = revisions
+        .iter()
+        .map(|revision| revision.user.unwrap().0[0])
+        .collect();
+    assert_eq!(users, [1, 2]);
+}

@@ -1,0 +1,123 @@
+//! Becoming a member, and failing to.
+
+use aeroedge_device::{JoinState, MembershipError};
+use aeroedge_log::compartment::Division;
+use aeroedge_log::control::Role;
+use aeroedge_log::invite::{Secret, Stretch};
+
+use crate::club::{Peer, carry_control, everyone, pair, synchronise};
+
+#[test]
+fn a_joiner_reads_what_was_written_before_and_after() {
+    let mut owner = Peer::new(1);
+    let mut joiner = Peer::new(2);
+    let context = owner.found(Division::Single);
+    owner.write(everyone(context), "a", "before");
+    let (link, secret) = owner.invite(context, Role::Member, 1);
+    joiner
+        .device
+        .start_join(link, secret, Stretch::FOR_TESTS)
+        .unwrap();
+    assert_eq!(joiner.device.join_state(context), JoinState::Searching);
+    carry_control(&owner, &mut joiner, context);
+    assert_eq!(joiner.device.join_state(context), JoinState::Joined);
+    owner.write(everyone(context), "b", "after");
+    synchronise(&mut owner, &mut joiner, context);
+    assert_eq!(joiner.notes(), owner.notes());
+    assert_eq!(joiner.notes().len(), 2);
+    joiner.write(everyone(context), "c", "back");
+    synchronise(&mut joiner, &mut owner, context);
+    assert_eq!(joiner.notes(), owner.notes());
+    assert_eq!(owner.summary(context).members.len(), 2);
+}
+
+#[test]
+fn a_wrong_secret_leaves_nothing_behind() {
+    let mut owner = Peer::new(1);
+    let mut joiner = Peer::new(2);
+    let context = owner.found(Division::Divided);
+    let (link, _) = owner.invite(context, Role::Member, 1);
+    let wrong = Secret::generate(&mut joiner.rng);
+    joiner
+        .device
+        .start_join(link, wrong, Stretch::FOR_TESTS)
+        .unwrap();
+    carry_control(&owner, &mut joiner, context);
+    assert_eq!(joiner.device.join_state(context), JoinState::WrongSecret);
+    joiner.device.cancel_join(context);
+    assert!(joiner.device.contexts().is_empty());
+    let stored: i64 = joiner
+        .device
+        .connection()
+        .query_row("SELECT count(*) FROM device_control", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(stored, 0);
+}
+
+#[test]
+fn an_own_invite_is_refused_with_advice() {
+    let mut owner = Peer::new(1);
+    let context = owner.found(Division::Single);
+    let (link, secret) = owner.invite(context, Role::Member, 1);
+    let error = owner
+        .device
+        .start_join(link, secret, Stretch::FOR_TESTS)
+        .unwrap_err();
+    assert!(matches!(error, MembershipError::AlreadyMember), "{error}");
+}
+
+#[test]
+fn a_used_invite_is_refused() {
+    let (owner, _, context) = {
+        let mut owner = Peer::new(1);
+        let mut first = Peer::new(2);
+        let context = owner.found(Division::Single);
+        let (link, secret) = owner.invite(context, Role::Member, 1);
+        first
+            .device
+            .start_join(link.clone(), secret.clone(), Stretch::FOR_TESTS)
+            .unwrap();
+        carry_control(&owner, &mut first, context);
+        carry_control(&first, &mut owner, context);
+        let mut second = Peer::new(3);
+        second
+            .device
+            .start_join(link, secret, Stretch::FOR_TESTS)
+            .unwrap();
+        carry_control(&owner, &mut second, context);
+        assert!(matches!(
+            second.device.join_state(context),
+            JoinState::Refused(_)
+        ));
+        (owner, first, context)
+    };
+    assert_eq!(owner.summary(context).members.len(), 2);
+}
+
+#[test]
+fn a_member_of_a_divided_context_has_a_compartment_of_their_own() {
+    let (owner, member, context) = pair(Division::Divided, Role::Member);
+    assert_eq!(member.device.compartments(context).len(), 2);
+    assert_eq!(owner.device.compartments(context).len(), 4);
+}
+
+#[test]
+fn a_reopened_device_is_the_same_member() {
+    let (mut owner, mut member, context) = pair(Division::Single, Role::Member);
+    member.write(everyone(context), "a", "one");
+    let mut connection = rusqlite::Connection::open_in_memory().unwrap();
+    rusqlite::backup::Backup::new(member.device.connection(), &mut connection)
+        .unwrap()
+        .run_to_completion(1000, std::time::Duration::ZERO, None)
+        .unwrap();
+    member.device = aeroedge_device::Device::open(
+        connection,
+        Box::new(member.keys.clone()),
+        crate::club::options(Box::new(aeroedge_device::AllTables)),
+        crate::club::NOW,
+    )
+    .unwrap();
+    member.write(everyone(context), "b", "two");
+    synchronise(&mut member, &mut owner, context);
+    assert_eq!(owner.notes().len(), 2);
+}

@@ -1,0 +1,8 @@
+//! Whole devices against each other, without a network: what one offers is handed to the other.
+
+#![cfg(test)]
+
+mod club;
+mod exchanging;
+mod joining;
+mod leaks;
