@@ -3,7 +3,10 @@
 //! Run with `AEROEDGE_WRITE_VECTORS=1` to write the file anew, and read the difference before committing it: a changed
 //! vector is a changed format.
 
+use aeroedge_crdt::changeset::{ChangesetWriter, Kind};
 use aeroedge_crdt::hlc::Hlc;
+use aeroedge_crdt::life::Life;
+use aeroedge_crdt::value::Value as Cell;
 use aeroedge_ids::{
     CompartmentId, ContextId, ControlHash, DeviceKey, EntryHash, Millis, Seq, TransactionId, UserId,
 };
@@ -116,16 +119,41 @@ fn head() -> Value {
     })
 }
 
+/// One table, three rows in two writes and a delete, with a value of each type.
+fn changeset() -> Vec<u8> {
+    let mut changes = ChangesetWriter::new();
+    let table = changes.table("jumps", &["id"]);
+    let name = |column: u16| ["place", "height", "note"][usize::from(column)];
+    let rows = [
+        (
+            1,
+            vec![0, 1],
+            vec![Cell::Text(b"Ampfing"), Cell::Real(4000.5)],
+        ),
+        (
+            2,
+            vec![0, 1],
+            vec![Cell::Text(b"caf\xe9"), Cell::Integer(-70_000)],
+        ),
+        (3, vec![2], vec![Cell::Null]),
+    ];
+    for (id, columns, values) in rows {
+        let row = changes.row(table, Kind::Write, Life::FIRST, None, &columns, name);
+        Cell::Blob(&[id; 3]).write(row);
+        values.into_iter().for_each(|value| value.write(row));
+    }
+    let row = changes.row(table, Kind::Delete, Life::FIRST.died(), None, &[], name);
+    Cell::Blob(&[4; 3]).write(row);
+    changes.finish()
+}
+
 fn entries() -> Value {
     let key = EpochKey::from_bytes(counting(1));
     let mut sealer = Sealer::new().unwrap();
     let mut rng = ChaCha20Rng::seed_from_u64(1);
     let mut previous = EntryHash([0; 32]);
     let mut vectors = Vec::new();
-    for (seq, changes, more_parts) in [
-        (1, vec![0x92, 0x90, 0x90], false),
-        (2, vec![b'a'; 600], true),
-    ] {
+    for (seq, changes, more_parts) in [(1, changeset(), false), (2, vec![b'a'; 600], true)] {
         let body = Body {
             transaction: TransactionId(counting(0x10)),
             part: seq as u32 - 1,
