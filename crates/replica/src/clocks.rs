@@ -8,5 +8,5 @@
 mod chunk;
 mod store;
 
-pub(crate) use chunk::Written;
-pub(crate) use store::ClockStore;
+pub(crate) use chunk::{Carried, Chunk, SLOTS, Written};
+pub(crate) use store::{ClockStore, era_of};

@@ -3,14 +3,23 @@
 //! An entry is one losing stamp of one row with the cells it wrote. A later write closes the cells it writes itself, a
 //! delete closes all, but only of entries its writer had seen; so the log is the same on every device.
 
-use aeroedge_crdt::hlc::Stamp;
+use aeroedge_crdt::changeset::Values;
+use aeroedge_crdt::hlc::{Hlc, Stamp};
 use aeroedge_crdt::life::Life;
 use aeroedge_crdt::msgpack::{read_unsigned, write_unsigned};
 use aeroedge_crdt::value::Value;
 use rusqlite::Connection;
 
+use crate::Replica;
+use crate::clocks::{ClockStore, Written};
+use crate::graves::Graves;
+use crate::rows::RowBytes;
+use crate::slots::Slots;
 use crate::statements::Lazy;
 use crate::storage::StorageError;
+use crate::tables::Table;
+use crate::values::{Bound, owned_value, owned_values};
+use crate::writers::Writers;
 
 /// A cell whose concurrent edit lost.
 #[derive(Debug, Clone, PartialEq)]
@@ -194,4 +203,137 @@ impl<'c> ConflictLog<'c> {
         }
         Ok(())
     }
+}
+
+impl Replica {
+    /// The open conflicts, those of one row together.
+    pub fn conflicts(&mut self, filter: ConflictFilter<'_>) -> Result<Vec<Conflict>, StorageError> {
+        let Self { connection, engine } = self;
+        let mut found = Vec::new();
+        for table in &engine.tables.all {
+            if filter.table.is_none_or(|name| name == table.name) {
+                let mut listing = Listing::new(connection, table, &mut engine.writers)?;
+                listing.run(&filter, &mut found)?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Lists the conflicts of one table.
+struct Listing<'a> {
+    connection: &'a Connection,
+    table: &'a Table,
+    writers: &'a mut Writers,
+    clocks: ClockStore<'a>,
+    graves: Graves<'a>,
+    slots: Slots<'a>,
+}
+
+impl<'a> Listing<'a> {
+    fn new(
+        connection: &'a Connection,
+        table: &'a Table,
+        writers: &'a mut Writers,
+    ) -> Result<Self, StorageError> {
+        Ok(Self {
+            connection,
+            table,
+            writers,
+            clocks: ClockStore::new(connection, table.id)?,
+            graves: Graves::new(connection, table.id)?,
+            slots: Slots::new(connection, table.id),
+        })
+    }
+
+    fn run(
+        &mut self,
+        filter: &ConflictFilter<'_>,
+        found: &mut Vec<Conflict>,
+    ) -> Result<(), StorageError> {
+        let limit = filter.limit.unwrap_or(usize::MAX);
+        let mut statement = self.connection.prepare(
+            "SELECT key, life, hlc, writer, cells FROM replica_conflict WHERE tbl = ?1 ORDER BY key, life, hlc, writer",
+        )?;
+        let mut rows = statement.query([self.table.id])?;
+        while found.len() < limit
+            && let Some(row) = rows.next()?
+        {
+            let key: Vec<u8> = row.get(0)?;
+            let losing_life = Life::from_number(row.get::<_, i64>(1)? as u64);
+            let losing = Written {
+                hlc: row.get::<_, i64>(2)? as u64,
+                writer: row.get(3)?,
+                version: 0,
+            };
+            let losing_stamp = self.stamp(losing)?;
+            let packed: Vec<u8> = row.get(4)?;
+            let standing = self.standing(&key)?;
+            for (number, value) in cells(&packed) {
+                let (winning, winning_stamp) = match &standing {
+                    Standing::Dead(stamp) => (None, *stamp),
+                    Standing::Living(row) => {
+                        let index = self.table.column_index(number);
+                        let (chunk, place) = self.clocks.read(row.slot)?;
+                        let written = chunk.cell(place, number);
+                        let stamp = written.map(|written| self.stamp(written)).transpose()?;
+                        (index.map(|index| row.value(index)), stamp)
+                    }
+                };
+                if !filter.with_equal && winning.is_some_and(|winning| winning == value.to_bytes())
+                {
+                    continue;
+                }
+                found.push(Conflict {
+                    table: self.table.name.clone(),
+                    key: owned_values(Values::of(&key)),
+                    column: self.table.column_name(number).to_owned(),
+                    losing: owned_value(value),
+                    losing_stamp,
+                    losing_life,
+                    winning: winning
+                        .and_then(|bytes| Values::of(bytes).next())
+                        .map(owned_value),
+                    winning_stamp,
+                });
+            }
+        }
+        found.truncate(limit);
+        Ok(())
+    }
+
+    fn standing(&mut self, key: &[u8]) -> Result<Standing, StorageError> {
+        let sql = format!("{} WHERE {}", self.table.select(), self.table.where_key(1));
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let parameters = rusqlite::params_from_iter(Values::of(key).map(Bound));
+        let mut rows = statement.query(parameters)?;
+        if let Some(found) = rows.next()? {
+            let mut row = RowBytes::default();
+            row.fill(self.table, found)?;
+            if self.table.without_rowid() {
+                row.slot = self
+                    .slots
+                    .find(key)?
+                    .ok_or(StorageError::Damaged("a row has no slot"))?;
+            }
+            return Ok(Standing::Living(row));
+        }
+        let grave = self.graves.get(key)?;
+        let stamp = grave.map(|grave| self.stamp(grave.written)).transpose()?;
+        Ok(Standing::Dead(stamp))
+    }
+
+    fn stamp(&mut self, written: Written) -> Result<Stamp, StorageError> {
+        let writer = self.writers.key(self.connection, written.writer)?;
+        Ok(Stamp {
+            hlc: Hlc::from_bits(written.hlc),
+            writer,
+        })
+    }
+}
+
+/// The row a conflict is about, as it is now.
+enum Standing {
+    Living(RowBytes),
+    Dead(Option<Stamp>),
 }

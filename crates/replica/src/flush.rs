@@ -7,11 +7,11 @@ use aeroedge_crdt::life::Life;
 use rusqlite::Connection;
 
 use crate::capture::TableCapture;
-use crate::clocks::{ClockStore, Written};
+use crate::clocks::{Carried, ClockStore, Written};
 use crate::conflicts::ConflictLog;
 use crate::encode::{EncodedRow, Encoder, NotACompartment, compartment_of};
 use crate::graves::{Grave, Graves};
-use crate::net::{Access, Net, Updated, effect};
+use crate::net::{Access, Net, effect};
 use crate::quarantine;
 use crate::rows::RowBytes;
 use crate::storage::StorageError;
@@ -63,10 +63,11 @@ pub(crate) fn flush_table(
         encoder,
         rows: 0,
     };
+    let carried = flush.carry(&net)?;
     flush.removed(&net, &mut graves)?;
     flush.runs(&net)?;
     flush.added(&net, &mut graves)?;
-    flush.updated(&net)?;
+    flush.updated(&net, &carried)?;
     flush.clocks.flush()?;
     Ok(flush.rows)
 }
@@ -81,6 +82,17 @@ struct Flush<'a, 'c, 'e> {
 }
 
 impl Flush<'_, '_, '_> {
+    /// Takes up the clocks of rows that got another slot, before anything is put down there: rows may trade slots.
+    fn carry(&mut self, net: &Net) -> Result<Vec<(i64, Carried)>, FlushError> {
+        let mut carried = Vec::new();
+        for updated in &net.updated {
+            if let Some(from) = updated.from {
+                carried.push((updated.slot, self.clocks.remove(from)?));
+            }
+        }
+        Ok(carried)
+    }
+
     fn removed(&mut self, net: &Net, graves: &mut Graves<'_>) -> Result<(), FlushError> {
         let table = self.access.table;
         let quarantined = !net.removed.is_empty() && quarantine::any(self.access.connection)?;
@@ -171,15 +183,8 @@ impl Flush<'_, '_, '_> {
         Ok(())
     }
 
-    fn updated(&mut self, net: &Net) -> Result<(), FlushError> {
-        // Rows may trade slots: all are taken up before any is put down.
-        let mut carried = Vec::new();
-        for Updated { slot, from, .. } in &net.updated {
-            if let Some(from) = from {
-                carried.push((*slot, self.clocks.remove(*from)?));
-            }
-        }
-        for (slot, clock) in &carried {
+    fn updated(&mut self, net: &Net, carried: &[(i64, Carried)]) -> Result<(), FlushError> {
+        for (slot, clock) in carried {
             self.clocks.put(*slot, clock)?;
         }
         let mut row = RowBytes::default();

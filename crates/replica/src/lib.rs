@@ -13,6 +13,7 @@ mod capture;
 mod clocks;
 mod conflicts;
 mod declare;
+mod digest;
 mod encode;
 mod flush;
 mod graves;
@@ -23,6 +24,7 @@ mod net;
 mod quarantine;
 mod rows;
 mod schema;
+mod since;
 mod slots;
 mod state;
 mod statements;
@@ -44,9 +46,11 @@ use crate::writers::Writers;
 
 pub use crate::conflicts::{Conflict, ConflictFilter};
 pub use crate::declare::{DeclareError, Merged};
+pub use crate::digest::Digest;
 pub use crate::merge::{Applied, Incoming, MergeError, MergeOutcome, Merging, Touched};
 pub use crate::quarantine::Quarantined;
 pub use crate::schema::SchemaError;
+pub use crate::since::Changes;
 pub use crate::storage::StorageError;
 pub use crate::tables::{CompartmentRule, Policy};
 pub use crate::transaction::{

@@ -73,6 +73,26 @@ impl Chunk {
             .copied()
     }
 
+    /// The writings that the chunk refers to.
+    pub(crate) fn written(&self) -> &[Written] {
+        &self.written
+    }
+
+    /// Which writing covers a row where its columns have none of their own, as an index into [`written`](Self::written).
+    pub(crate) fn base_index(&self, slot: usize) -> usize {
+        self.rows[slot].base as usize
+    }
+
+    /// Which writing a cell has, as an index into [`written`](Self::written); beyond its end if it has none.
+    pub(crate) fn cell_index(&self, slot: usize, column: u16) -> usize {
+        self.rows[slot].of(column) as usize
+    }
+
+    /// Whether all columns below `columns` have the one writing of the row's base.
+    pub(crate) fn is_uniform(&self, slot: usize, columns: u16) -> bool {
+        self.rows[slot].cells.is_empty() && self.rows[slot].covered >= columns
+    }
+
     /// The latest version in the chunk.
     pub(crate) fn version_max(&self) -> u64 {
         self.written

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use aeroedge_crdt::hlc::{Hlc, Stamp};
-use aeroedge_ids::{CompartmentId, Millis, WriterKey};
+use aeroedge_ids::{Millis, WriterKey};
 use aeroedge_replica::rusqlite::{self, Connection};
 use aeroedge_replica::{
-    Applied, Incoming, Journal, JournalError, LocalTransaction, MergeError, Merged, Replica,
-    Transaction, TransactionError,
+    Applied, CompartmentChanges, Incoming, Journal, JournalError, LocalTransaction, MergeError,
+    Merged, Replica, Transaction, TransactionError,
 };
 
 /// One transaction of a writer as it would travel.
@@ -15,12 +15,12 @@ use aeroedge_replica::{
 pub(crate) struct Entry {
     pub(crate) stamp: Stamp,
     pub(crate) seen: BTreeMap<WriterKey, Hlc>,
-    pub(crate) parts: Vec<(Option<CompartmentId>, Vec<Vec<u8>>)>,
+    pub(crate) parts: Vec<CompartmentChanges>,
 }
 
 /// Keeps the changesets of transactions.
 #[derive(Debug, Default)]
-pub(crate) struct Log(pub(crate) Vec<(Hlc, Vec<(Option<CompartmentId>, Vec<Vec<u8>>)>)>);
+pub(crate) struct Log(pub(crate) Vec<(Hlc, Vec<CompartmentChanges>)>);
 
 impl Journal for Log {
     fn append(
