@@ -140,7 +140,9 @@ fn changeset() -> Vec<u8> {
     for (id, columns, values) in rows {
         let row = changes.row(table, Kind::Write, Life::FIRST, None, &columns, name);
         Cell::Blob(&[id; 3]).write(row);
-        values.into_iter().for_each(|value| value.write(row));
+        for value in values {
+            value.write(row);
+        }
     }
     let row = changes.row(table, Kind::Delete, Life::FIRST.died(), None, &[], name);
     Cell::Blob(&[4; 3]).write(row);
