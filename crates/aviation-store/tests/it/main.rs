@@ -5,6 +5,8 @@ mod flights;
 #[cfg(test)]
 mod imports;
 #[cfg(test)]
+mod rights;
+#[cfg(test)]
 mod schema;
 #[cfg(test)]
 mod support;
