@@ -7,4 +7,5 @@ pub mod logbook;
 
 pub mod foreflight;
 
+pub mod demo;
 pub mod rights;
