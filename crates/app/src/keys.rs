@@ -1,10 +1,14 @@
 //! The file in which the secrets of a device rest: sealed by a passphrase, or open and readable by its owner alone.
 //!
-//! It is written once, when the installation is made, and never replaced.
+//! It is replaced as a whole or not at all: whoever reads it sees the old keys or the new ones, never half of either.
 
+use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use aeroedge_device::KeyStore;
 
 use aeroedge_log::invite::Stretch;
 use aeroedge_log::secrets::{DeviceSecrets, SecretsError};
@@ -174,6 +178,88 @@ impl KeyFile {
     }
 }
 
+/// The key file of a data folder as the place where a device keeps its secrets.
+pub struct FileKeys {
+    path: PathBuf,
+    passphrase: Option<Zeroizing<String>>,
+    /// The file as it was last opened, and what was in it: opening a seal takes a tenth of a second.
+    opened: Mutex<Option<(KeyFile, DeviceSecrets)>>,
+}
+
+impl FileKeys {
+    /// Opens the file once, so that a wrong passphrase is told before anything else happens.
+    pub fn open(path: &Path, passphrase: Option<&str>) -> Result<Self, KeyError> {
+        let keys = Self {
+            path: path.to_owned(),
+            passphrase: passphrase.map(|text| Zeroizing::new(text.to_owned())),
+            opened: Mutex::new(None),
+        };
+        keys.secrets()?;
+        Ok(keys)
+    }
+
+    /// The secrets as they rest now.
+    pub fn secrets(&self) -> Result<DeviceSecrets, KeyError> {
+        let file = KeyFile::read(&self.path)?;
+        let mut opened = self
+            .opened
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((known, secrets)) = &*opened
+            && *known.bytes == *file.bytes
+        {
+            return Ok(secrets.clone());
+        }
+        let secrets = file.secrets(self.passphrase.as_ref().map(|text| text.as_str()))?;
+        *opened = Some((file, secrets.clone()));
+        Ok(secrets)
+    }
+
+    fn replace(&self, secrets: &DeviceSecrets) -> Result<(), KeyError> {
+        let passphrase = self.passphrase.as_ref().map(|text| text.as_str());
+        // The protection stays what it was, also if the passphrase was given without need.
+        let passphrase =
+            passphrase.filter(|_| KeyFile::read(&self.path).is_ok_and(|file| file.is_sealed()));
+        let file = KeyFile::new(secrets, passphrase, &mut rand::rng())?;
+        let beside = self
+            .path
+            .with_extension(format!("{}.new", std::process::id()));
+        // Left over if this process's number was killed at the wrong moment once.
+        let _ = fs::remove_file(&beside);
+        file.write_new(&beside)?;
+        let settle = || -> io::Result<()> {
+            fs::rename(&beside, &self.path)?;
+            match self.path.parent() {
+                Some(folder) if cfg!(unix) => fs::File::open(folder)?.sync_all(),
+                _ => Ok(()),
+            }
+        };
+        settle().map_err(|source| KeyError::Io {
+            doing: "replace",
+            path: self.path.clone(),
+            source,
+        })
+    }
+}
+
+impl KeyStore for FileKeys {
+    fn load(&self) -> Result<DeviceSecrets, Box<dyn Error + Send + Sync>> {
+        Ok(self.secrets()?)
+    }
+
+    fn save(&mut self, secrets: &DeviceSecrets) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(self.replace(secrets)?)
+    }
+}
+
+impl std::fmt::Debug for FileKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileKeys")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
 impl std::fmt::Debug for KeyFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("KeyFile(hidden)")
@@ -237,5 +323,22 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         let error = KeyFile::read(&path).unwrap().secrets(None).unwrap_err();
         assert_eq!(error.kind(), Kind::Unreadable);
+    }
+
+    #[test]
+    fn replacing_keeps_the_protection_and_leaves_nothing_beside() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("device.key");
+        let phrase = Some("four tall green trees");
+        let (first, second) = (secrets(), secrets());
+        KeyFile::new(&first, phrase, &mut rand::rng())
+            .unwrap()
+            .write_new(&path)
+            .unwrap();
+        let mut keys = FileKeys::open(&path, phrase).unwrap();
+        keys.save(&second).unwrap();
+        assert_eq!(keys.load().unwrap().device(), second.device());
+        assert!(KeyFile::read(&path).unwrap().is_sealed());
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
     }
 }

@@ -2,8 +2,20 @@
 //!
 //! Every function takes the device it acts on and the time it acts at. Nothing here knows how changes travel.
 
-pub mod doctor;
 pub mod explain;
-pub mod flights;
+
 pub mod folder;
+pub mod installation;
 pub mod keys;
+
+pub mod aircraft;
+pub mod contexts;
+pub mod flights;
+pub mod imports;
+
+pub mod doctor;
+
+mod rights;
+mod write;
+
+pub use write::WriteError;

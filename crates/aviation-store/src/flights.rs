@@ -3,6 +3,7 @@
 //! A flight that belongs to several contexts has a copy in each under one `flight_uid`; lists and totals count it once.
 
 mod columns;
+mod lookup;
 mod query;
 
 use aeroedge_aviation::logbook::{Approach, CustomField, Flight, FlightPerson};
@@ -12,6 +13,7 @@ use rusqlite::Connection;
 use crate::children::{self, Parent};
 use crate::row::{self, NewRow, Patch, Record, StoreError, Stored, patched};
 
+pub use lookup::{compartments_of, uids_beginning_with};
 pub use query::{Filter, count, list, totals};
 
 /// A flight as it stands in somebody's logbook.

@@ -5,6 +5,7 @@
 
 pub mod aircraft;
 mod children;
+pub mod contexts;
 pub mod flights;
 pub mod imports;
 mod migrations;

@@ -1,0 +1,204 @@
+//! One installation: a data folder, the keys in it and the device they belong to.
+//!
+//! Any number of programs may open the same installation at once; none of them locks it.
+
+use std::fs;
+use std::path::Path;
+
+use aeroedge_aviation_store::tables::{Audience as TableAudience, MERGED};
+use aeroedge_device::{Device, DeviceError, Options};
+use aeroedge_ids::{Millis, UserId};
+use aeroedge_log::secrets::DeviceSecrets;
+use aeroedge_replica::{CompartmentRule, Merged, Policy};
+use rand::Rng;
+use rusqlite::Connection;
+
+use crate::contexts::{self, ContextError, ContextKind, NewContext};
+use crate::explain::{Explained, Kind, with_causes};
+use crate::folder::{DataFolder, FolderError};
+use crate::keys::{FileKeys, KeyError, KeyFile};
+use crate::rights::AviationRights;
+
+/// The column that says in which compartment a row lives.
+const COMPARTMENT_COLUMN: &str = "compartment_id";
+
+/// An installation could not be made or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The product's tables.
+    #[error(transparent)]
+    Records(#[from] aeroedge_aviation_store::MigrationError),
+    /// The platform's tables, or the two do not belong together.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The personal logbook could not be founded.
+    #[error("cannot make the personal logbook")]
+    Personal(#[source] ContextError),
+}
+
+impl Explained for OpenError {
+    fn kind(&self) -> Kind {
+        use aeroedge_aviation_store::MigrationError as Migration;
+        match self {
+            Self::Folder(error) => error.kind(),
+            Self::Keys(error) => error.kind(),
+            Self::Records(Migration::NewerProgram { .. } | Migration::OtherOrigin { .. }) => {
+                Kind::Unreadable
+            }
+            Self::Device(error) if is_newer(error) => Kind::Unreadable,
+            Self::Device(DeviceError::OtherKeys) => Kind::Refused,
+            Self::Device(DeviceError::NotInitialised) => Kind::NotFound,
+            Self::Records(_) | Self::Device(_) => Kind::Failure,
+            Self::Personal(error) => error.kind(),
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::Folder(error) => error.advice(),
+            Self::Keys(error) => error.advice(),
+            Self::Personal(error) => error.advice(),
+            Self::Records(_) | Self::Device(_) if self.kind() == Kind::Unreadable => {
+                "nothing was changed".to_owned()
+            }
+            // These say themselves what to do.
+            Self::Device(DeviceError::OtherKeys | DeviceError::NotInitialised) => String::new(),
+            Self::Records(_) | Self::Device(_) => "see `aeroedge doctor`".to_owned(),
+        }
+    }
+}
+
+/// Whether the cause is a database that a newer program wrote.
+fn is_newer(error: &DeviceError) -> bool {
+    with_causes(error).contains("newer program")
+}
+
+/// A folder and its device.
+#[derive(Debug)]
+pub struct Installation {
+    /// Where everything stands.
+    pub folder: DataFolder,
+    /// What works on it.
+    pub device: Device,
+}
+
+impl Installation {
+    /// Makes a new installation for a new person, with a personal logbook. Nothing is left behind if it fails.
+    pub fn create(
+        path: &Path,
+        name: Option<&str>,
+        passphrase: Option<&str>,
+        now: Millis,
+    ) -> Result<Self, OpenError> {
+        let folder = DataFolder::create(path)?;
+        let made = Self::fill(&folder, name, passphrase, now);
+        if made.is_err() {
+            for file in [folder.key_file(), folder.database()] {
+                let _ = fs::remove_file(&file);
+                for suffix in ["-wal", "-shm"] {
+                    let mut beside = file.clone().into_os_string();
+                    beside.push(suffix);
+                    let _ = fs::remove_file(beside);
+                }
+            }
+        }
+        made
+    }
+
+    fn fill(
+        folder: &DataFolder,
+        name: Option<&str>,
+        passphrase: Option<&str>,
+        now: Millis,
+    ) -> Result<Self, OpenError> {
+        let mut random = rand::rng();
+        let secrets = DeviceSecrets::generate(&mut random);
+        KeyFile::new(&secrets, passphrase, &mut random)?.write_new(&folder.key_file())?;
+        let keys = FileKeys::open(&folder.key_file(), passphrase)?;
+        let mut user = [0; UserId::LENGTH];
+        random.fill_bytes(&mut user);
+        let connection = folder.connect()?;
+        let schema_version = aeroedge_aviation_store::apply(&connection)?;
+        let mut device = Device::create(
+            connection,
+            Box::new(keys),
+            options(schema_version),
+            UserId(user),
+            now,
+        )?;
+        let personal = NewContext {
+            name: name.map_or_else(
+                || "Personal logbook".to_owned(),
+                |name| format!("Logbook of {name}"),
+            ),
+            kind: ContextKind::Personal,
+            home_airport: None,
+            own_name: name.map(str::to_owned),
+        };
+        contexts::create(&mut device, &personal, now).map_err(OpenError::Personal)?;
+        device.make_durable()?;
+        Ok(Self {
+            folder: folder.clone(),
+            device,
+        })
+    }
+
+    /// Opens an installation. `passphrase` matters only if its keys are sealed.
+    pub fn open(
+        folder: DataFolder,
+        passphrase: Option<&str>,
+        now: Millis,
+    ) -> Result<Self, OpenError> {
+        let keys = FileKeys::open(&folder.key_file(), passphrase)?;
+        let connection = folder.connect()?;
+        let device = open_device(connection, keys, now)?;
+        Ok(Self { folder, device })
+    }
+}
+
+pub(crate) fn open_device(
+    connection: Connection,
+    keys: FileKeys,
+    now: Millis,
+) -> Result<Device, OpenError> {
+    let schema_version = aeroedge_aviation_store::apply(&connection)?;
+    Ok(Device::open(
+        connection,
+        Box::new(keys),
+        options(schema_version),
+        now,
+    )?)
+}
+
+/// Whether the keys in this folder are sealed by a passphrase.
+pub fn needs_passphrase(folder: &DataFolder) -> Result<bool, KeyError> {
+    Ok(KeyFile::read(&folder.key_file())?.is_sealed())
+}
+
+/// What the product brings to the platform: its tables, and who may write them.
+fn options(schema_version: u32) -> Options {
+    Options {
+        tables: MERGED
+            .iter()
+            .map(|table| Merged {
+                table: table.name.to_owned(),
+                compartment: CompartmentRule::Column(COMPARTMENT_COLUMN.to_owned()),
+                policy: Policy::Record,
+            })
+            .collect(),
+        rights: Box::new(AviationRights),
+        schema_version,
+    }
+}
+
+/// Whose rows of a table are whose to read.
+pub(crate) fn audience_of(table: &str) -> TableAudience {
+    aeroedge_aviation_store::tables::merged(table)
+        .map_or(TableAudience::Everyone, |table| table.audience)
+}

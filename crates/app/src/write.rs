@@ -1,0 +1,81 @@
+//! One transaction of the application: rows and sealed entries together, or neither.
+
+use aeroedge_aviation_store::StoreError;
+use aeroedge_device::{Device, WriteError as DeviceWriteError};
+use aeroedge_ids::Millis;
+use rusqlite::Connection;
+
+use crate::doctor::built_at_seconds;
+use crate::explain::{Explained, Kind, with_causes};
+
+/// A clock set by hand may be off by so much, and zones are mistaken for each other.
+const CLOCK_TOLERANCE_MILLIS: u64 = 24 * 3600 * 1000;
+
+/// Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// What is written now would be taken for old.
+    #[error("the clock of this computer is behind the day this program was built")]
+    Clock,
+    /// The records.
+    #[error(transparent)]
+    Records(#[from] StoreError),
+    /// Others would not accept it, or the database failed.
+    #[error(transparent)]
+    Device(DeviceWriteError<StoreError>),
+}
+
+impl From<DeviceWriteError<StoreError>> for WriteError {
+    fn from(error: DeviceWriteError<StoreError>) -> Self {
+        match error {
+            DeviceWriteError::Application(error) => Self::Records(error),
+            other => Self::Device(other),
+        }
+    }
+}
+
+impl Explained for WriteError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Records(StoreError::NotFound { .. }) => Kind::NotFound,
+            Self::Records(StoreError::Patch { .. }) => Kind::Invalid,
+            Self::Clock | Self::Device(DeviceWriteError::Refused(_)) => Kind::Refused,
+            Self::Records(_) | Self::Device(_) => Kind::Failure,
+        }
+    }
+
+    fn advice(&self) -> String {
+        match self {
+            Self::Clock => "set date and time and try again; nothing was changed".to_owned(),
+            Self::Records(StoreError::Sqlite(_)) | Self::Device(DeviceWriteError::Storage(_)) => {
+                let text = with_causes(self);
+                if text.contains("full") {
+                    "make room on this disk and try again; nothing was changed".to_owned()
+                } else {
+                    "nothing was changed; see `aeroedge doctor`".to_owned()
+                }
+            }
+            Self::Records(_) | Self::Device(_) => "nothing was changed".to_owned(),
+        }
+    }
+}
+
+/// Runs `change` in one transaction of the device.
+pub(crate) fn write<T>(
+    device: &mut Device,
+    now: Millis,
+    change: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, WriteError> {
+    if now.0 + CLOCK_TOLERANCE_MILLIS < built_at_seconds() * 1000 {
+        return Err(WriteError::Clock);
+    }
+    Ok(device.write(now, &mut rand::rng(), |transaction| change(transaction))?)
+}
+
+/// Makes a new row id, in the order of time.
+pub(crate) fn new_id(now: Millis) -> String {
+    let seconds = now.0 / 1000;
+    let nanoseconds = (now.0 % 1000) as u32 * 1_000_000;
+    let moment = uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanoseconds);
+    uuid::Uuid::new_v7(moment).to_string()
+}

@@ -1,0 +1,4 @@
+//! The use cases on real data folders.
+
+mod logbook;
+mod support;
