@@ -250,14 +250,14 @@ impl EntrySync {
             run.entries.drain(..known);
             run.first = has.next();
             let last = run.last();
-            if run.head.is_some_and(|head| head.seq != last) {
+            if run.head.is_some_and(|head| head.seq > last) {
                 return Err(CloseReason::StoreFailed);
             }
             let local = self.local.entry(run.writer).or_default();
             *local = (*local).max(last);
             Arc::make_mut(&mut self.peer).insert(run.writer, last);
             self.place(run.writer);
-            fresh.push(run);
+            push_cut_at_head(&mut fresh, run);
         }
         let no_progress = fresh.is_empty() && (exhausted || next <= self.cursor);
         if no_progress && !self.behind.is_empty() {
@@ -364,6 +364,26 @@ impl EntrySync {
     }
 }
 
+/// On the wire a head closes its run: what follows it becomes a run of its own.
+fn push_cut_at_head(runs: &mut Vec<Run>, mut run: Run) {
+    let vouched = run.head.map_or(0, |head| {
+        head.seq.next().0.saturating_sub(run.first.0) as usize
+    });
+    if vouched == 0 {
+        run.head = None;
+    } else if vouched < run.entries.len() {
+        let rest = Run {
+            writer: run.writer,
+            first: Seq(run.first.0 + vouched as u64),
+            entries: run.entries.split_off(vouched),
+            head: None,
+        };
+        runs.push(run);
+        run = rest;
+    }
+    runs.push(run);
+}
+
 /// By how many entries of these writers one frontier leads.
 fn lead(one: &Frontier, other: &Frontier, writers: &BTreeSet<WriterKey>) -> u64 {
     let at = |frontier: &Frontier, writer: &WriterKey| {
@@ -448,6 +468,37 @@ mod tests {
         assert_eq!((fresh[0].first, fresh[0].last()), (Seq(5), Seq(6)));
         let gap = entries.on_read(vec![run(8, 1)], Cursor(8), false);
         assert_eq!(gap, Err(CloseReason::StoreFailed));
+    }
+
+    #[test]
+    fn a_head_within_a_run_closes_it_there() {
+        let head = |seq| {
+            Some(crate::WireHead {
+                seq: Seq(seq),
+                hash: aeroedge_ids::EntryHash([2; 32]),
+                signature: [3; 64],
+            })
+        };
+        for (seq, expected) in [
+            (3, vec![(4, 6, None)]),
+            (4, vec![(4, 4, head(4)), (5, 6, None)]),
+            (5, vec![(4, 5, head(5)), (6, 6, None)]),
+            (6, vec![(4, 6, head(6))]),
+        ] {
+            let mut entries = behind(9);
+            let told = Frontier::from([(WRITER, Seq(3))]);
+            entries.on_advance(&told, NOW, 0).unwrap();
+            let read = Run {
+                head: head(seq),
+                ..run(2, 5)
+            };
+            let fresh = entries.on_read(vec![read], Cursor(6), false).unwrap();
+            let fresh: Vec<_> = fresh
+                .iter()
+                .map(|run| (run.first.0, run.last().0, run.head))
+                .collect();
+            assert_eq!(fresh, expected);
+        }
     }
 
     #[test]

@@ -38,7 +38,8 @@ pub struct Run {
     pub first: Seq,
     /// The entries, at least one.
     pub entries: Vec<Vec<u8>>,
-    /// The head that vouches for the last entry; absent when a batch ends within a durable group.
+    /// A head that vouches for the run, or its front part; absent when a batch ends within a durable group. In what a
+    /// session puts out it is always the head of the last entry.
     pub head: Option<WireHead>,
 }
 
