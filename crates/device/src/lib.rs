@@ -10,6 +10,7 @@
 
 mod audit;
 mod device;
+mod digest;
 mod exchange;
 mod intake;
 mod keys;

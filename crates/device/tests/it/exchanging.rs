@@ -14,8 +14,16 @@ fn pieces_of_any_size_come_to_the_same() {
     for number in 0..50 {
         owner.write(everyone(context), &format!("n{number}"), "x");
     }
+    assert_ne!(
+        member.device.digest(context).unwrap(),
+        owner.device.digest(context).unwrap()
+    );
     carry(&owner, &mut member, context, everyone(context), 1);
     assert_eq!(member.notes(), owner.notes());
+    assert_eq!(
+        member.device.digest(context).unwrap(),
+        owner.device.digest(context).unwrap()
+    );
     assert_eq!(
         member.device.frontier(everyone(context)).unwrap(),
         owner.device.frontier(everyone(context)).unwrap()
