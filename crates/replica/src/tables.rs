@@ -3,7 +3,7 @@
 //! A column keeps its number for good; clocks and conflicts name columns by number, so that a column may move or a new one
 //! appear without rewriting them.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
@@ -187,7 +187,7 @@ impl Table {
 /// All merged tables of a database, as of one version of its schema.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
-    pub(crate) all: Vec<Rc<Table>>,
+    pub(crate) all: Vec<Arc<Table>>,
     pub(crate) schema_version: i64,
     /// Virtual tables count changes that no hook sees.
     pub(crate) has_virtual: bool,
@@ -230,7 +230,7 @@ pub(crate) fn load(connection: &Connection) -> Result<Result<Tables, SchemaError
         };
         let numbers = column_numbers(connection, id)?;
         let table = assemble(id, name, compartment, policy, shape, &numbers)?;
-        tables.all.push(Rc::new(table));
+        tables.all.push(Arc::new(table));
     }
     Ok(Ok(tables))
 }

@@ -121,3 +121,9 @@ fn a_reopened_device_is_the_same_member() {
     synchronise(&mut member, &mut owner, context);
     assert_eq!(owner.notes().len(), 2);
 }
+
+#[test]
+fn a_device_can_move_to_the_thread_that_will_own_it() {
+    fn moves<T: Send>() {}
+    moves::<aeroedge_device::Device>();
+}

@@ -4,7 +4,7 @@
 //! loses to a write it had not seen goes to the conflict log.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use aeroedge_crdt::changeset::Values;
 use aeroedge_crdt::life::Life;
@@ -47,7 +47,7 @@ const KEYS_MAX: usize = 256;
 /// Merges into one table during one session.
 pub(crate) struct TableMerge<'c> {
     connection: &'c Connection,
-    table: Rc<Table>,
+    table: Arc<Table>,
     keys: String,
     clocks: ClockStore<'c>,
     graves: Graves<'c>,
@@ -66,7 +66,7 @@ pub(crate) struct TableMerge<'c> {
 }
 
 impl<'c> TableMerge<'c> {
-    pub(crate) fn new(connection: &'c Connection, table: Rc<Table>) -> Result<Self, StorageError> {
+    pub(crate) fn new(connection: &'c Connection, table: Arc<Table>) -> Result<Self, StorageError> {
         let find = format!("{} WHERE {}", table.select(), table.where_key(1));
         let delete = format!(
             "DELETE FROM {} WHERE {}",
@@ -112,7 +112,7 @@ impl<'c> TableMerge<'c> {
         targets: &[Target<'_>],
         values: &[u8],
     ) -> Result<(), StorageError> {
-        let table = Rc::clone(&self.table);
+        let table = Arc::clone(&self.table);
         let mut cells = Vec::with_capacity(targets.len());
         let mut strangers = Vec::new();
         let mut rest = values;
