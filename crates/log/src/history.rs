@@ -31,6 +31,8 @@ pub struct History {
     order: Order,
     heads: BTreeSet<ControlHash>,
     waiting: BTreeMap<ControlHash, ControlEntry>,
+    /// For each missing entry those that wait for it, each listed under one of its missing parents.
+    wanted: BTreeMap<ControlHash, Vec<ControlHash>>,
     /// Behind a lock only so that reading needs no exclusive access; nothing else is shared.
     readings: Mutex<Vec<Reading>>,
 }
@@ -86,6 +88,7 @@ impl History {
             order: Order::default(),
             heads: BTreeSet::new(),
             waiting: BTreeMap::new(),
+            wanted: BTreeMap::new(),
             readings: Mutex::new(Vec::new()),
         }
     }
@@ -104,46 +107,42 @@ impl History {
             return Ok(Inserted::Known);
         }
         let missing = self.missing_parents(&entry);
-        if !missing.is_empty() {
+        if let Some(first) = missing.first() {
             if self.waiting.len() >= WAITING_MAX {
                 return Err(InsertError::TooManyWaiting);
             }
+            self.wanted.entry(*first).or_default().push(entry.hash());
             self.waiting.insert(entry.hash(), entry);
             return Ok(Inserted::Waiting { missing });
         }
+        Ok(Inserted::Added(self.add(entry)))
+    }
+
+    /// Adds an entry whose parents are all here, and what waits no longer because of it.
+    fn add(&mut self, entry: ControlEntry) -> Vec<ControlHash> {
         let mut added = Vec::new();
-        self.add(entry, &mut added);
-        self.release(&mut added);
-        Ok(Inserted::Added(added))
-    }
-
-    fn add(&mut self, entry: ControlEntry, added: &mut Vec<ControlHash>) {
-        for parent in entry.parents() {
-            self.heads.remove(parent);
-        }
-        self.heads.insert(entry.hash());
-        added.push(entry.hash());
-        self.order.push(entry);
-    }
-
-    /// Adds what waited and waits no longer.
-    fn release(&mut self, added: &mut Vec<ControlHash>) {
-        loop {
-            let ready: Vec<_> = self
-                .waiting
-                .values()
-                .filter(|entry| self.missing_parents(entry).is_empty())
-                .map(ControlEntry::hash)
-                .collect();
-            if ready.is_empty() {
-                return;
+        let mut ready = vec![entry];
+        while let Some(entry) = ready.pop() {
+            let hash = entry.hash();
+            for parent in entry.parents() {
+                self.heads.remove(parent);
             }
-            for hash in ready {
-                if let Some(entry) = self.waiting.remove(&hash) {
-                    self.add(entry, added);
+            self.heads.insert(hash);
+            self.order.push(entry);
+            added.push(hash);
+            for waiting in self.wanted.remove(&hash).unwrap_or_default() {
+                let missing = self
+                    .waiting
+                    .get(&waiting)
+                    .map(|entry| self.missing_parents(entry))
+                    .unwrap_or_default();
+                match missing.first() {
+                    Some(first) => self.wanted.entry(*first).or_default().push(waiting),
+                    None => ready.extend(self.waiting.remove(&waiting)),
                 }
             }
         }
+        added
     }
 
     fn missing_parents(&self, entry: &ControlEntry) -> Vec<ControlHash> {

@@ -246,3 +246,87 @@ fn entry_key(key: &EpochKey, header: &[u8]) -> Zeroizing<[u8; 32]> {
         &[KEY_INFO, header],
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use aeroedge_crdt::hlc::Hlc;
+    use aeroedge_ids::{CompartmentId, ContextId, ControlHash, Seq, WriterKey};
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha20Rng;
+
+    use super::*;
+
+    /// An entry whose sealed content is not what an honest writer puts there.
+    fn sealed_raw(content: &[u8], key: &EpochKey) -> Vec<u8> {
+        let fields = EntryFields {
+            context: ContextId([1; 16]),
+            compartment: CompartmentId([2; 16]),
+            writer: WriterKey([3; 32]),
+            seq: Seq(1),
+            previous: EntryHash([0; 32]),
+            hlc: Hlc::from_bits(1),
+            epoch: ControlHash([4; 32]),
+            schema_version: 1,
+            heads: vec![ControlHash([5; 32])],
+            more_parts: false,
+        };
+        let mut bytes = Vec::new();
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        write_header(
+            &mut bytes,
+            &fields,
+            true,
+            content.len() + TAG_LENGTH,
+            &mut rng,
+        );
+        let header_length = bytes.len();
+        bytes.extend_from_slice(content);
+        let (header, message) = bytes.split_at_mut(header_length);
+        let tag = seal::seal(&entry_key(key, header), header, message);
+        bytes.extend_from_slice(&tag);
+        bytes
+    }
+
+    fn open_raw(content: &[u8]) -> Result<usize, OpenError> {
+        let key = EpochKey::from_bytes([9; 32]);
+        let bytes = sealed_raw(content, &key);
+        let mut opener = Opener::new().unwrap();
+        opener
+            .open(&EntryRef::parse(&bytes).unwrap(), &key)
+            .map(<[u8]>::len)
+    }
+
+    #[test]
+    fn a_bomb_does_not_go_off() {
+        let compress = |length: usize| zstd::bulk::compress(&vec![0; length], 3).unwrap();
+        assert_eq!(open_raw(&compress(PLAINTEXT_MAX)).unwrap(), PLAINTEXT_MAX);
+        for bomb in [compress(PLAINTEXT_MAX + 1), compress(1 << 26)] {
+            assert!(bomb.len() < 10_000);
+            assert!(matches!(open_raw(&bomb), Err(OpenError::Decompress)));
+        }
+    }
+
+    #[test]
+    fn what_is_not_one_frame_of_a_stated_size_is_refused() {
+        let frame = zstd::bulk::compress(&[7; 500], 3).unwrap();
+        let twice = [frame.as_slice(), &frame].concat();
+        let followed = [frame.as_slice(), b"more"].concat();
+        let mut unsized_frame = Vec::new();
+        let mut encoder = zstd::stream::Encoder::new(&mut unsized_frame, 3).unwrap();
+        std::io::Write::write_all(&mut encoder, &[7; 500]).unwrap();
+        encoder.finish().unwrap();
+        for content in [
+            b"".as_slice(),
+            b"not zstd",
+            &frame[..frame.len() - 1],
+            &twice,
+            &followed,
+            &unsized_frame,
+        ] {
+            assert!(
+                matches!(open_raw(content), Err(OpenError::Decompress)),
+                "{content:?}"
+            );
+        }
+    }
+}

@@ -1,10 +1,16 @@
 //! Changing who may do what, and what happens when several do so at once.
 
-use aeroedge_ids::{DeviceKey, EntryHash, Seq};
+use aeroedge_ids::{CompartmentId, DeviceKey, EntryHash, Seq};
 use aeroedge_log::compartment::{Audience, Division};
-use aeroedge_log::context::{add_device, offer_device, open_writer, start_epoch, wrap_owed};
-use aeroedge_log::control::{Action, CutOff, RemoveMember, RevokeDevice, Role, SetRole};
+use aeroedge_log::context::{
+    InviteError, InviteTerms, add_device, invite, offer_device, open_writer, start_epoch, wrap_owed,
+};
+use aeroedge_log::control::{
+    Action, CutOff, EpochWraps, RemoveMember, RevokeDevice, Role, SetRole,
+};
 use aeroedge_log::history::{CannotWrite, Refusal};
+use aeroedge_log::invite::{Secret, Stretch};
+use aeroedge_log::keys::{EpochKey, Wrap, WrapError, WrapScope};
 use aeroedge_log::roster::Rejection;
 
 use crate::world::{Device, SECRET, rights};
@@ -510,4 +516,142 @@ fn a_hundred_concurrent_heads_still_let_everyone_write() {
     let acknowledged = owner.act(Action::Acknowledge);
     assert_eq!(acknowledged.parents().len(), 64);
     assert_eq!(owner.history.heads().len(), 37);
+}
+
+#[test]
+fn a_forged_wrap_is_not_believed_and_a_true_one_beside_it_is() {
+    let mut owner = Device::founder(1, Division::Single);
+    let mut member = owner.admit(2, rights(Role::Member, &[]));
+    let mut victim = owner.admit(3, rights(Role::Member, &[]));
+    member.pull(&owner);
+    let roster = owner.history.roster().unwrap();
+    let epoch = roster
+        .current_epoch(owner.compartment(Audience::Everyone))
+        .unwrap();
+    let scope = roster.epoch(epoch).unwrap().scope(roster.context());
+    let recipient = victim.secrets.sealing_key();
+    let forged = Wrap::seal(
+        &EpochKey::from_bytes([6; 32]),
+        recipient,
+        &scope,
+        &mut member.rng,
+    )
+    .unwrap();
+    assert_eq!(
+        forged.open(victim.secrets.sealing(), &scope),
+        Err(WrapError::Commitment)
+    );
+    let elsewhere = WrapScope {
+        compartment: CompartmentId([1; 16]),
+        ..scope
+    };
+    assert_eq!(
+        forged.open(victim.secrets.sealing(), &elsewhere),
+        Err(WrapError::NotForUs)
+    );
+    assert_eq!(
+        forged.open(member.secrets.sealing(), &scope),
+        Err(WrapError::NotForUs)
+    );
+    let entry = member.act(Action::WrapKeys(vec![EpochWraps {
+        epoch,
+        wraps: vec![forged],
+    }]));
+    victim.pull(&member);
+    assert_eq!(rejection_of(&victim, &entry), None);
+    assert_eq!(victim.ring().key(epoch), owner.ring().key(epoch));
+    assert!(victim.ring().key(epoch).is_some());
+}
+
+#[test]
+fn an_expired_invite_is_refused_to_the_joiner_and_by_everyone() {
+    let mut owner = Device::founder(1, Division::Single);
+    let (ring, now) = (owner.ring(), owner.now());
+    let terms = InviteTerms {
+        rights: rights(Role::Member, &[]),
+        expires: now.time(),
+        uses: 1,
+    };
+    let secret = Secret::typed(SECRET);
+    let (entry, seed) = invite(
+        &owner.history,
+        &ring,
+        &owner.secrets,
+        &terms,
+        &secret,
+        Stretch::FOR_TESTS,
+        now,
+        &mut owner.rng,
+    )
+    .unwrap();
+    owner.insert(entry);
+    assert!(
+        owner
+            .history
+            .roster()
+            .unwrap()
+            .invite(seed.key())
+            .unwrap()
+            .is_open(now.time())
+    );
+    let mut late = Device::new(2, owner.history.context());
+    late.pull(&owner);
+    assert_eq!(
+        late.try_join(&seed, SECRET),
+        Err(aeroedge_log::context::JoinError::Expired)
+    );
+
+    let in_time = aeroedge_log::context::join(
+        &late.history,
+        &late.secrets,
+        &seed,
+        &secret,
+        Stretch::FOR_TESTS,
+        late.user,
+        now,
+        &mut late.rng,
+    );
+    let Action::Join(join) = in_time.unwrap().entries[0].action().clone() else {
+        panic!("a join comes first")
+    };
+    let stamped_late = late.now();
+    let entry = aeroedge_log::context::act(
+        &late.history,
+        &late.secrets,
+        stamped_late,
+        Action::Join(join),
+    );
+    assert_eq!(
+        owner.history.would_reject(&entry),
+        Some(Rejection::InviteExpired)
+    );
+}
+
+#[test]
+fn a_manager_cannot_invite_staff() {
+    let mut owner = Device::founder(1, Division::Divided);
+    let mut manager = owner.admit(2, rights(Role::Manager, &[]));
+    let (ring, now, secret) = (manager.ring(), manager.now(), Secret::typed(SECRET));
+    for rights in [
+        rights(Role::Manager, &[]),
+        rights(Role::Member, &["teaches"]),
+    ] {
+        let terms = InviteTerms {
+            rights,
+            expires: aeroedge_ids::Millis(0),
+            uses: 1,
+        };
+        let result = invite(
+            &manager.history,
+            &ring,
+            &manager.secrets,
+            &terms,
+            &secret,
+            Stretch::FOR_TESTS,
+            now,
+            &mut manager.rng,
+        );
+        assert!(matches!(result, Err(InviteError::NoRight)));
+    }
+    manager.invite(rights(Role::Member, &[]), 1);
 }
