@@ -92,7 +92,7 @@ impl World {
                 }
             }
             Operation::Tick { peer, milliseconds } => {
-                self.peers[peer % count].now += u64::from(*milliseconds)
+                self.peers[peer % count].now += u64::from(*milliseconds);
             }
         }
     }
@@ -150,13 +150,13 @@ fn dump(peer: &Peer, schema: &Schema) -> String {
 
 fn assert_equal(left: &mut Peer, right: &mut Peer, schema: &Schema) {
     assert_eq!(dump(left, schema), dump(right, schema));
-    if left.replica.digest(None).unwrap() != right.replica.digest(None).unwrap() {
-        panic!(
-            "equal rows, other history:\n{}\n---\n{}",
-            history(left),
-            history(right)
-        );
-    }
+    let equal = left.replica.digest(None).unwrap() == right.replica.digest(None).unwrap();
+    assert!(
+        equal,
+        "equal rows, other history:\n{}\n---\n{}",
+        history(left),
+        history(right)
+    );
 }
 
 fn history(peer: &mut Peer) -> String {

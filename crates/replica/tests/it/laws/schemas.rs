@@ -87,12 +87,13 @@ impl TableSpec {
             KeyKind::Composite => "k TEXT, l INTEGER",
             KeyKind::InCompartment => "k BLOB, l TEXT",
         };
-        let columns: String = self
+        let columns: Vec<String> = self
             .columns
             .iter()
             .enumerate()
             .map(|(index, kind)| format!(", c{index} {kind}"))
             .collect();
+        let columns = columns.concat();
         let composite = match self.key {
             KeyKind::Composite => ", PRIMARY KEY(l, k)",
             KeyKind::InCompartment => ", PRIMARY KEY(k, l)",
@@ -174,9 +175,10 @@ impl TableSpec {
 
     pub(super) fn dump_sql(&self) -> String {
         let keys = self.keys().join(",");
-        let typed: String = (0..self.columns.len())
+        let typed: Vec<String> = (0..self.columns.len())
             .map(|index| format!(", typeof(c{index}), hex(c{index})"))
             .collect();
+        let typed = typed.concat();
         let quoted: Vec<String> = self
             .keys()
             .iter()
