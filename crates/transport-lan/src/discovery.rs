@@ -4,15 +4,17 @@
 //! with random ones, so that it does not tell how many groups a device belongs to.
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, SocketAddrV6};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use aeroedge_transport::Tag;
 use mdns_sd::{
-    IfKind, Receiver, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo,
-    TxtProperty,
+    IfKind, MDNS_PORT, Receiver, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent,
+    ServiceInfo, TxtProperty,
 };
 use rand::Rng;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::Interfaces;
 use crate::instance::Instance;
@@ -43,6 +45,23 @@ pub(crate) enum Heard {
     Silent(Instance),
 }
 
+/// mDNS does not work. The message is for people.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DiscoveryError {
+    #[error(
+        "neighbours cannot be found, because another program keeps UDP port {MDNS_PORT} to itself: stop it, or give their addresses"
+    )]
+    PortTaken(#[source] io::Error),
+    #[error(
+        "neighbours cannot be found, because this program may not use UDP port {MDNS_PORT}: allow it, or give their addresses"
+    )]
+    PortForbidden(#[source] io::Error),
+    #[error(
+        "neighbours cannot be found, because mDNS does not work on this machine: give their addresses"
+    )]
+    Daemon(#[from] mdns_sd::Error),
+}
+
 /// mDNS at work.
 pub(crate) struct Discovery {
     daemon: ServiceDaemon,
@@ -59,7 +78,8 @@ impl Discovery {
         instance: Instance,
         port: u16,
         interfaces: Interfaces,
-    ) -> mdns_sd::Result<Self> {
+    ) -> Result<Self, DiscoveryError> {
+        check_port()?;
         let daemon = ServiceDaemon::new()?;
         daemon.set_ip_check_interval(INTERFACES_EVERY_SECONDS)?;
         if interfaces == Interfaces::Loopback {
@@ -76,12 +96,12 @@ impl Discovery {
     }
 
     /// What is heard from now on, for [`heard`] to read.
-    pub(crate) fn browse(&self) -> mdns_sd::Result<Receiver<ServiceEvent>> {
-        self.daemon.browse(SERVICE)
+    pub(crate) fn browse(&self) -> Result<Receiver<ServiceEvent>, DiscoveryError> {
+        Ok(self.daemon.browse(SERVICE)?)
     }
 
     /// Announces these tags in place of the ones before; none means to fall silent.
-    pub(crate) fn announce(&mut self, mut tags: Vec<Tag>) -> mdns_sd::Result<()> {
+    pub(crate) fn announce(&mut self, mut tags: Vec<Tag>) -> Result<(), DiscoveryError> {
         tags.sort_unstable();
         tags.dedup();
         if tags.len() > TAGS_MAX {
@@ -129,6 +149,21 @@ impl Discovery {
     fn full_name(&self) -> String {
         format!("{}.{SERVICE}", self.instance.name())
     }
+}
+
+/// The responder shares the port with others of its kind, and says nothing when it cannot have it at all.
+fn check_port() -> Result<(), DiscoveryError> {
+    let bind = || {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_reuse_address(true)?;
+        #[cfg(unix)]
+        socket.set_reuse_port(true)?;
+        socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, MDNS_PORT)).into())
+    };
+    bind().map_err(|error: io::Error| match error.kind() {
+        io::ErrorKind::PermissionDenied => DiscoveryError::PortForbidden(error),
+        _ => DiscoveryError::PortTaken(error),
+    })
 }
 
 /// Reads one event; most carry nothing new, some come from strangers' programs.

@@ -19,7 +19,6 @@ use std::future::Future;
 use aeroedge_transport::{Announcement, Link, Running, StartError, Status, Transport};
 use tokio::sync::{mpsc, watch};
 
-use crate::discovery::Discovery;
 use crate::instance::InstanceKeys;
 pub use crate::listen::{Port, USUAL_PORT};
 use crate::supervisor::Supervisor;
@@ -85,14 +84,13 @@ fn start(
         what: "no keys could be made: this machine has no source of random numbers".into(),
         source: Some(std::io::Error::other(error)),
     })?;
-    let discovery = Discovery::start(keys.public, address.port(), config.interfaces);
     let (status, watched) = watch::channel(Status::default());
     let (running, stopper) = Running::new(watched);
     let supervisor = Supervisor::new(
         keys,
         listener,
         address,
-        discovery,
+        config.interfaces,
         announcements,
         links,
         status,

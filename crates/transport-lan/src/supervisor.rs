@@ -9,20 +9,22 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aeroedge_transport::{Announcement, CloseReason, Ending, Link, Side, Status, Stopper, open};
+use aeroedge_transport::{
+    Announcement, CloseReason, Ending, Link, Side, Status, Stopper, Tag, open,
+};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
-use crate::NAME;
 use crate::carry::carry;
 use crate::dial::{DialError, dial};
-use crate::discovery::{Discovery, Heard, heard};
+use crate::discovery::{Discovery, DiscoveryError, Heard, heard};
 use crate::handshake::{Secured, shake};
 use crate::instance::{Instance, InstanceKeys};
 use crate::listen::USUAL_PORT;
 use crate::neighbours::{Due, LinkNumber, Neighbours, Target, Verdict};
+use crate::{Interfaces, NAME};
 
 /// Accepted sockets that have not finished their handshake; more are turned away.
 const HANDSHAKES_MAX: usize = 64;
@@ -31,6 +33,8 @@ const HANDSHAKE_WITHIN: Duration = Duration::from_secs(3);
 const LINKS_MAX: usize = 256;
 /// How often the addresses of this machine are compared.
 const ADDRESSES_EVERY: Duration = Duration::from_secs(1);
+/// How soon mDNS is tried again after it failed.
+const DISCOVERY_AGAIN: Duration = Duration::from_secs(5);
 /// Goodbyes at stop.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
@@ -38,6 +42,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(2);
 enum Event {
     /// Something came by mDNS.
     Heard(Heard),
+    /// mDNS ended by itself.
+    Deaf,
     /// A handshake with somebody who dialled this device is over.
     Accepted {
         stream: TcpStream,
@@ -66,9 +72,11 @@ pub(crate) struct Supervisor {
     status: watch::Sender<Status>,
     /// None where mDNS does not work; hints and those who dial this device remain.
     discovery: Option<Discovery>,
-    discovery_failed: bool,
-    /// Whether others are listened for.
-    browsing: bool,
+    /// Why mDNS does not work, for people to read.
+    deaf: Option<String>,
+    interfaces: Interfaces,
+    /// Listens for others.
+    browsing: Option<AbortHandle>,
     neighbours: Neighbours,
     open: BTreeMap<LinkNumber, OpenLink>,
     handshakes: Arc<Semaphore>,
@@ -90,20 +98,18 @@ impl Supervisor {
         keys: InstanceKeys,
         listener: TcpListener,
         bound: SocketAddr,
-        discovery: mdns_sd::Result<Discovery>,
+        interfaces: Interfaces,
         announcements: watch::Receiver<Announcement>,
         links: mpsc::Sender<Link>,
         status: watch::Sender<Status>,
     ) -> Self {
         let (report, events) = mpsc::channel(64);
-        let discovery = discovery
-            .inspect_err(|error| tracing::warn!(%error, "mDNS does not work"))
-            .ok();
         Self {
             bound,
-            discovery_failed: discovery.is_none(),
-            discovery,
-            browsing: false,
+            discovery: None,
+            deaf: None,
+            interfaces,
+            browsing: None,
             neighbours: Neighbours::new(keys.public),
             keys: Arc::new(keys),
             listener,
@@ -124,6 +130,8 @@ impl Supervisor {
         tracing::info!(bound = %self.bound, instance = ?self.keys.public, "listening");
         let mut look = interval(ADDRESSES_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut listen_again = interval(DISCOVERY_AGAIN);
+        listen_again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.announcement_changed();
         loop {
             self.dial_what_is_due();
@@ -136,6 +144,7 @@ impl Supervisor {
                 Some(event) = self.events.recv() => self.happened(event),
                 Some(_) = self.tasks.join_next() => {}
                 _ = look.tick() => self.look_at_addresses(),
+                _ = listen_again.tick(), if self.deaf.is_some() => self.announce_now(),
                 () = at(next_due) => {}
             }
         }
@@ -148,28 +157,59 @@ impl Supervisor {
         self.neighbours.recognise(Instant::now(), |instance, tags| {
             beacon.recognises(&instance.nonce(), tags)
         });
-        let tags = beacon.tags(&self.keys.public.nonce());
-        let tried =
-            self.listen_for_others(!tags.is_empty())
-                .and_then(|()| match &mut self.discovery {
-                    Some(discovery) => discovery.announce(tags),
-                    None => Ok(()),
-                });
-        if let Err(error) = tried {
-            tracing::warn!(%error, "mDNS does not work");
-            self.discovery_failed = true;
+        self.announce_now();
+    }
+
+    fn announce_now(&mut self) {
+        let beacon = Arc::clone(&self.announcements.borrow().beacon);
+        if let Err(error) = self.announce(beacon.tags(&self.keys.public.nonce())) {
+            self.deafened(&error);
+        }
+    }
+
+    fn announce(&mut self, tags: Vec<Tag>) -> Result<(), DiscoveryError> {
+        if self.discovery.is_none() {
+            self.discovery = Some(Discovery::start(
+                self.keys.public,
+                self.bound.port(),
+                self.interfaces,
+            )?);
+        }
+        self.listen_for_others(!tags.is_empty())?;
+        if let Some(discovery) = &mut self.discovery {
+            discovery.announce(tags)?;
+        }
+        self.deaf = None;
+        Ok(())
+    }
+
+    /// mDNS failed: it is started anew before long.
+    fn deafened(&mut self, error: &DiscoveryError) {
+        if self.deaf.is_none() {
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "mDNS does not work"
+            );
+        }
+        self.deaf = Some(error.to_string());
+        self.discovery = None;
+        if let Some(browsing) = self.browsing.take() {
+            browsing.abort();
         }
     }
 
     /// Asks the network who is there, from the first time there is somebody to look for.
-    fn listen_for_others(&mut self, wanted: bool) -> mdns_sd::Result<()> {
-        let Some(discovery) = self.discovery.as_ref().filter(|_| wanted && !self.browsing) else {
+    fn listen_for_others(&mut self, wanted: bool) -> Result<(), DiscoveryError> {
+        let Some(discovery) = self
+            .discovery
+            .as_ref()
+            .filter(|_| wanted && self.browsing.is_none())
+        else {
             return Ok(());
         };
         let found = discovery.browse()?;
-        self.browsing = true;
         let report = self.report.clone();
-        self.tasks.spawn(async move {
+        let browsing = self.tasks.spawn(async move {
             while let Ok(event) = found.recv_async().await {
                 if let Some(heard) = heard(&event)
                     && report.send(Event::Heard(heard)).await.is_err()
@@ -177,7 +217,10 @@ impl Supervisor {
                     return;
                 }
             }
+            // Nobody to report to: the driver is stopping.
+            let _ = report.send(Event::Deaf).await;
         });
+        self.browsing = Some(browsing);
         Ok(())
     }
 
@@ -231,6 +274,7 @@ impl Supervisor {
                     .heard(instance, addresses, tags, recognised, now);
             }
             Event::Heard(Heard::Silent(instance)) => self.neighbours.silent(&instance),
+            Event::Deaf => self.deafened(&DiscoveryError::Daemon(mdns_sd::Error::DaemonShutdown)),
             Event::Accepted {
                 stream,
                 secured,
@@ -369,15 +413,11 @@ impl Supervisor {
     }
 
     fn problem(&self) -> Option<String> {
-        let problem = if self.discovery_failed {
-            "neighbours cannot be found by mDNS: allow this program to use UDP port 5353, or give their addresses"
-        } else if self.bound.ip().is_unspecified() && self.addresses.iter().all(IpAddr::is_loopback)
-        {
-            "this machine has no network: turn on Wi-Fi or plug in a cable"
-        } else {
-            return None;
-        };
-        Some(problem.into())
+        let alone =
+            self.bound.ip().is_unspecified() && self.addresses.iter().all(IpAddr::is_loopback);
+        let no_network =
+            alone.then(|| "this machine has no network: turn on Wi-Fi or plug in a cable".into());
+        self.deaf.clone().or(no_network)
     }
 
     async fn stop(mut self) {

@@ -223,7 +223,7 @@ fn taken_port_that_was_asked_for_is_named() {
     let first = Probe::start(&lab, 0, &[&canary(), "9100"]);
     first.next(&["listening"], LATE).expect("it listens");
     let refused = lab
-        .command(0, probe::program())
+        .command(0, probe::example("lan-probe"))
         .args([&canary(), "9100"])
         .output()
         .unwrap();
@@ -233,6 +233,61 @@ fn taken_port_that_was_asked_for_is_named() {
         told,
         "error: port 9100 is in use by another program: stop it, or choose another port\n"
     );
+}
+
+#[test]
+fn killed_driver_that_starts_again_is_found_at_once() {
+    let lab = Lab::new(2).unwrap();
+    let key = canary();
+    let (one, mut other, _) = acquainted(&lab, &key);
+    for _ in 0..3 {
+        drop(other);
+        one.next(&["ended"], SOON).expect("the end is noticed");
+        let start = Instant::now();
+        other = Probe::start(&lab, 1, &[&key]);
+        one.forget();
+        let took = one.answer(LATE).max(other.answer(LATE)) - start;
+        assert!(took < SOON, "it took {took:?}");
+    }
+}
+
+#[test]
+fn driver_that_stood_still_is_found_again() {
+    let lab = Lab::new(2).unwrap();
+    let (one, other, _) = acquainted(&lab, &canary());
+    other.signal("STOP");
+    one.next(&["ended"], Duration::from_secs(4))
+        .expect("a dead link is noticed");
+    sleep(Duration::from_secs(6));
+    other.signal("CONT");
+    heals(&one, &other, Instant::now());
+}
+
+#[test]
+fn discovery_starts_when_its_port_becomes_free() {
+    let lab = Lab::new(2).unwrap();
+    let key = canary();
+    let mut holder = lab
+        .command(0, probe::example("hold-port"))
+        .arg("5353")
+        .spawn()
+        .unwrap();
+    sleep(Duration::from_millis(300));
+    let (one, other) = (
+        Probe::start(&lab, 0, &[&key]),
+        Probe::start(&lab, 1, &[&key]),
+    );
+    let (_, problem) = one.next(&["problem"], LATE).expect("a problem is told");
+    assert_eq!(
+        problem,
+        "problem neighbours cannot be found, because another program keeps UDP port 5353 to itself: \
+         stop it, or give their addresses"
+    );
+    assert_eq!(other.next(&["link"], SOON), None);
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    one.answer(LATE);
+    other.answer(LATE);
 }
 
 #[test]

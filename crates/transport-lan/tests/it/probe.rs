@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ impl Probe {
     /// Starts a driver on `host` with the arguments of the example `lan-probe`.
     pub(crate) fn start(lab: &Lab, host: usize, arguments: &[&str]) -> Self {
         let mut child = lab
-            .command(host, program())
+            .command(host, example("lan-probe"))
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -61,6 +61,16 @@ impl Probe {
         }
     }
 
+    /// Sends a signal to the process.
+    pub(crate) fn signal(&self, name: &str) {
+        let process = self.child.id().to_string();
+        let sent = Command::new("kill")
+            .args(["-s", name, &process])
+            .status()
+            .expect("kill can be started");
+        assert!(sent.success());
+    }
+
     /// Forgets what was printed so far.
     pub(crate) fn forget(&self) {
         while self.lines.try_recv().is_ok() {}
@@ -75,14 +85,14 @@ impl Drop for Probe {
     }
 }
 
-/// Cargo builds examples beside the tests that are run with them.
-pub(crate) fn program() -> PathBuf {
+/// An example of this package: cargo builds them beside the tests that are run with them.
+pub(crate) fn example(name: &str) -> PathBuf {
     let tests = std::env::current_exe().expect("path of the test program");
-    let program = tests
+    let folder = tests
         .parent()
         .and_then(Path::parent)
-        .map(|folder| folder.join("examples/lan-probe"));
-    let program = program.expect("the test program is two folders deep");
+        .expect("the test program is two folders deep");
+    let program = folder.join("examples").join(name);
     assert!(
         program.exists(),
         "{} is missing: build it with `cargo build --package aeroedge-transport-lan --examples`",
