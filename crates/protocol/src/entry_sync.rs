@@ -149,7 +149,7 @@ impl EntrySync {
             self.raise_peer(*writer, *seq)?;
             if let Some(held) = self.held.get_mut(writer) {
                 let latest = held.since.0 + HOLDS_MAX * delay_ms;
-                held.due = Millis((now.0 + delay_ms).min(latest).max(held.due.0));
+                held.due = Millis((now.0 + delay_ms).min(latest));
             }
         }
         Ok(())

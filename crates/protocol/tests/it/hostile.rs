@@ -355,3 +355,54 @@ fn a_second_control_batch_before_the_first_is_stored_is_a_flood() {
         Some((CloseReason::Flooded, false))
     );
 }
+
+#[test]
+fn every_frame_that_comes_once_ends_the_session_when_it_comes_again() {
+    let mut repeated = 0;
+    for index in 0..9 {
+        let mut world = World::club(8, 2);
+        world.write(0, EVERYONE, writer(1), &[100]);
+        // The dialler's histories and frontiers differ from the acceptor's, so every frame of the start is there.
+        world.govern(0, Action::Nothing);
+        let link = world.link(0, 1);
+        world.run(1_000);
+        let bytes = world.links[link][0].sent[index].clone();
+        let Ok(Decoded::Known(frame)) = Frame::decode(&bytes) else {
+            panic!()
+        };
+        if matches!(
+            frame,
+            Frame::ControlEntries { .. } | Frame::Entries { .. } | Frame::Received { .. }
+        ) {
+            continue;
+        }
+        world.feed(link, 1, Event::Frame(bytes));
+        let closed = world.links[link][1].closed();
+        assert_eq!(closed, Some((CloseReason::WrongOrder, false)), "{frame:?}");
+        repeated += 1;
+    }
+    assert_eq!(
+        repeated, 8,
+        "hello, greeting, proof, digest, buckets, hashes, digests, frontier"
+    );
+}
+
+#[test]
+fn digests_repeated_before_they_are_wanted_end_the_session() {
+    let mut world = World::club(9, 2);
+    let link = world.link(0, 1);
+    world.run(1_000);
+    let channel = channel_of(&world, link, 0);
+    let unknown = CompartmentId([0x33; 16]);
+    let digests = Frame::Digests {
+        channel,
+        digests: vec![(unknown, [1; 32])],
+    };
+    world.feed(link, 1, Event::Frame(digests.encode()));
+    world.assert_open(link);
+    world.feed(link, 1, Event::Frame(digests.encode()));
+    assert_eq!(
+        world.links[link][1].closed(),
+        Some((CloseReason::WrongOrder, false))
+    );
+}

@@ -1,10 +1,10 @@
 //! A link from the first frame to the last: strangers, privacy, idleness, silence.
 
 use aeroedge_ids::{ContextId, Millis};
-use aeroedge_protocol::{CloseReason, Event, Frame, Limits};
+use aeroedge_protocol::{CloseReason, EndReason, Event, Frame, Limits, Origin};
 
 use crate::store::{Action, Store};
-use crate::world::{CLUB, EVERYONE, World, writer};
+use crate::world::{CLUB, EVERYONE, STAFF, World, writer};
 
 #[test]
 fn strangers_part_at_once() {
@@ -197,4 +197,70 @@ fn a_compartment_taken_away_is_silent_from_then_on() {
     world.assert_open(link);
     assert_eq!(world.stores[1].content(CLUB, EVERYONE).len(), 1);
     assert_eq!(world.stores[0].content(CLUB, EVERYONE).len(), 1);
+}
+
+#[test]
+fn what_waits_for_a_closed_place_gives_its_room_back() {
+    let other = ContextId([0x0c; 16]);
+    for whole_context in [false, true] {
+        let mut world = World::club(11, 2);
+        world.limits.window_bytes = 4_000;
+        world.never_applies = Some(1);
+        for index in 0..2 {
+            world.stores[index].enter(other, 9, &[STAFF]);
+            let founded = world.stores[0].contexts[&CLUB].control.clone();
+            world.stores[index]
+                .contexts
+                .get_mut(&other)
+                .unwrap()
+                .control = founded;
+        }
+        world.write(0, EVERYONE, writer(1), &[30; 400]);
+        let link = world.link(0, 1);
+        world.run(1_000);
+        if whole_context {
+            let event = Event::EndContext {
+                context: CLUB,
+                reason: EndReason::Done,
+            };
+            world.feed(link, 0, event);
+        } else {
+            let mut kept = world.stores[0].frontiers(CLUB);
+            kept.remove(&EVERYONE);
+            world.feed(
+                link,
+                0,
+                Event::PeerAccepted {
+                    context: CLUB,
+                    compartments: kept,
+                },
+            );
+        }
+        world.never_applies = None;
+        world.run(1_000);
+        let changed = world.stores[0].write(other, STAFF, writer(1), &[30; 200], &mut world.rng);
+        let told = Event::Frontier {
+            context: other,
+            compartment: STAFF,
+            changed,
+            origin: Origin::Here,
+        };
+        world.feed(link, 0, told);
+        world.run(5_000);
+        world.assert_open(link);
+        assert_eq!(world.stores[1].content(other, STAFF).len(), 200);
+        assert!(world.stores[1].content(CLUB, EVERYONE).is_empty());
+    }
+}
+
+#[test]
+fn one_write_is_one_frame_there_and_one_back() {
+    let mut world = World::club(12, 2);
+    let link = world.link(0, 1);
+    world.run(1_000);
+    let before = [0, 1].map(|side| world.links[link][side].sent.len());
+    world.write(0, EVERYONE, writer(1), &[100; 3]);
+    world.run(1_000);
+    let after = [0, 1].map(|side| world.links[link][side].sent.len());
+    assert_eq!(after, [before[0] + 1, before[1] + 1]);
 }
