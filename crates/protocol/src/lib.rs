@@ -7,6 +7,32 @@
 //! It holds no key, no clock, no connection and no data: signatures, rosters, logs and time belong to its driver, which
 //! feeds one [`Event`] and drains [`Output`]s until there are none. The session treats entries, control entries and
 //! heads as opaque bytes.
+//!
+//! A driver in its smallest form, for two ends that turn out to have nothing in common:
+//!
+//! ```
+//! use aeroedge_ids::Millis;
+//! use aeroedge_protocol::{CloseReason, Config, Event, Limits, Output, Session, Side};
+//!
+//! let end = |side| {
+//!     let config = Config { side, binding: [7; 32], credentials: Vec::new(), limits: Limits::default() };
+//!     Session::new(config, Millis(0), &mut rand::rng())
+//! };
+//! let mut ends = [end(Side::Dialler), end(Side::Acceptor)];
+//! let mut reasons = Vec::new();
+//! for now in 0..10 {
+//!     for this in 0..2 {
+//!         while let Some(output) = ends[this].poll() {
+//!             match output {
+//!                 Output::Send(frame) => ends[1 - this].handle(Millis(now), Event::Frame(frame)),
+//!                 Output::Closed { reason, .. } => reasons.push(reason),
+//!                 question => unreachable!("{question:?} concerns a context, and none is shared"),
+//!             }
+//!         }
+//!     }
+//! }
+//! assert_eq!(reasons, [CloseReason::NothingInCommon; 2]);
+//! ```
 
 #![warn(missing_docs)]
 
