@@ -33,7 +33,7 @@ pub use membership::{ContextSummary, ControlReceived, Invitation, JoinState, Mem
 pub use merging::{HOLD_BACK_MS, Merged, Waiting};
 pub use offer::EntriesRead;
 pub use schema::SchemaError;
-pub use sealing::{AllTables, SealingError, TableRights};
+pub use sealing::{AllTables, Place, SealingError, TableRights};
 pub use state::StateError;
 pub use status::{CompartmentStatus, LogStatus};
 pub use write::WriteError;

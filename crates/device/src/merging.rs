@@ -8,13 +8,12 @@ use std::collections::btree_map::Entry;
 
 use aeroedge_crdt::hlc::{Hlc, Stamp};
 use aeroedge_ids::{CompartmentId, ContextId, ControlHash, Millis, Seq, TransactionId, WriterKey};
-use aeroedge_log::compartment::Audience;
 use aeroedge_log::entry::{Body, EntryKind, EntryRef, Opener, WriterTag};
 use aeroedge_log::history::{Author, Claim, Refusal};
 use aeroedge_replica::{Incoming, MergeError, Merging};
 use rusqlite::Connection;
 
-use crate::sealing::{TableRights, first_forbidden};
+use crate::sealing::{Place, TableRights, first_forbidden};
 use crate::state::ContextState;
 use crate::stored::{self, LogNumber, LogRow};
 
@@ -274,13 +273,9 @@ impl Pass<'_> {
                 "a later part claims to have seen more than the first".into(),
             ));
         }
-        let audience = state
-            .roster
-            .compartment(log.compartment)
-            .map_or(Audience::Everyone, |found| found.audience);
         match first_forbidden(
             body.changes,
-            audience,
+            Place::of(state, log.compartment),
             author.user,
             &author.rights,
             self.rights,

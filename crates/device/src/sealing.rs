@@ -8,7 +8,7 @@ use std::error::Error;
 use aeroedge_crdt::changeset::Changeset;
 use aeroedge_crdt::hlc::Hlc;
 use aeroedge_ids::{CompartmentId, ContextId, TransactionId, UserId};
-use aeroedge_log::compartment::Audience;
+use aeroedge_log::compartment::{Audience, Division};
 use aeroedge_log::control::Rights;
 use aeroedge_log::entry::{Body, EntryFields, Sealer, WriterTag};
 use aeroedge_log::history::CannotWrite;
@@ -19,10 +19,31 @@ use rusqlite::Connection;
 use crate::state::ContextState;
 use crate::stored;
 
+/// Where a row lives, as far as rights care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Whether its context is divided: in one that is not, everything is everyone's to read.
+    pub division: Division,
+    /// Whose compartment it is.
+    pub audience: Audience,
+}
+
+impl Place {
+    pub(crate) fn of(state: &ContextState, compartment: CompartmentId) -> Self {
+        Self {
+            division: state.roster.division(),
+            audience: state
+                .roster
+                .compartment(compartment)
+                .map_or(Audience::Everyone, |found| found.audience),
+        }
+    }
+}
+
 /// The application's rule of who may write what where. Data, not judgement: it is baked into history.
 pub trait TableRights: Send {
-    /// Whether a member with these rights may write rows of `table` in the compartment of `audience`.
-    fn may_write(&self, table: &str, audience: Audience, user: UserId, rights: &Rights) -> bool;
+    /// Whether a member with these rights may write rows of `table` there.
+    fn may_write(&self, table: &str, place: Place, user: UserId, rights: &Rights) -> bool;
 }
 
 /// Everybody who may write at all may write everything.
@@ -30,13 +51,7 @@ pub trait TableRights: Send {
 pub struct AllTables;
 
 impl TableRights for AllTables {
-    fn may_write(
-        &self,
-        _table: &str,
-        _audience: Audience,
-        _user: UserId,
-        _rights: &Rights,
-    ) -> bool {
+    fn may_write(&self, _table: &str, _place: Place, _user: UserId, _rights: &Rights) -> bool {
         true
     }
 }
@@ -187,12 +202,9 @@ impl<R: CryptoRng> Sealing<'_, R> {
         rights: &Rights,
         parts: &[Vec<u8>],
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let audience = state
-            .roster
-            .compartment(compartment)
-            .map_or(Audience::Everyone, |found| found.audience);
+        let place = Place::of(state, compartment);
         for part in parts {
-            if let Some(table) = first_forbidden(part, audience, self.user, rights, self.rights)? {
+            if let Some(table) = first_forbidden(part, place, self.user, rights, self.rights)? {
                 return Err(SealingError::NotAllowed { table }.into());
             }
         }
@@ -203,7 +215,7 @@ impl<R: CryptoRng> Sealing<'_, R> {
 /// The first table of a changeset that its author may not write.
 pub(crate) fn first_forbidden(
     changes: &[u8],
-    audience: Audience,
+    place: Place,
     user: UserId,
     rights: &Rights,
     rule: &dyn TableRights,
@@ -212,6 +224,6 @@ pub(crate) fn first_forbidden(
     let forbidden = changeset
         .tables
         .iter()
-        .find(|table| !rule.may_write(table.name, audience, user, rights));
+        .find(|table| !rule.may_write(table.name, place, user, rights));
     Ok(forbidden.map(|table| table.name.to_owned()))
 }

@@ -1,6 +1,6 @@
 //! What must not get where it does not belong.
 
-use aeroedge_device::{SealingError, TableRights, WriteError};
+use aeroedge_device::{Place, SealingError, TableRights, WriteError};
 use aeroedge_ids::{ContextId, UserId};
 use aeroedge_log::compartment::{Audience, Division};
 use aeroedge_log::control::{Rights, Role};
@@ -103,7 +103,7 @@ fn rows_of_one_context_are_in_no_entry_of_another() {
 struct OnlyStaffTallies;
 
 impl TableRights for OnlyStaffTallies {
-    fn may_write(&self, table: &str, _: Audience, _: UserId, rights: &Rights) -> bool {
+    fn may_write(&self, table: &str, _: Place, _: UserId, rights: &Rights) -> bool {
         table != "tally" || rights.is_staff()
     }
 }
