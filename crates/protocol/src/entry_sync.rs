@@ -63,7 +63,7 @@ pub(crate) struct EntrySync {
     /// Bytes reserved for the read that is under way.
     pub(crate) reading: Option<usize>,
     /// Batches sent and not yet acknowledged.
-    pub(crate) in_flight: usize,
+    pub(crate) outstanding: usize,
     /// Whether the session has this compartment in its line of those to read for.
     pub(crate) in_line: bool,
     in_sync: bool,
@@ -89,7 +89,7 @@ impl EntrySync {
             cursor: Cursor::START,
             stalled: false,
             reading: None,
-            in_flight: 0,
+            outstanding: 0,
             in_line: false,
             in_sync: false,
         }
@@ -315,7 +315,7 @@ impl EntrySync {
             && self.behind.is_empty()
             && self.ahead.is_empty()
             && self.reading.is_none()
-            && self.in_flight == 0;
+            && self.outstanding == 0;
         let became = now && !self.in_sync;
         self.in_sync = now;
         became

@@ -134,7 +134,8 @@ pub enum Event {
         hashes: Arc<[ControlHash]>,
     },
     /// Answers [`Output::PeerProof`] with the compartments that this device holds and the peer may read, each with the
-    /// vouched frontier. May come again when the roster changes: the new set replaces the old.
+    /// vouched frontier; what moves afterwards must be told by [`Event::Frontier`] afterwards. May come again when the
+    /// roster changes: the new set replaces the old, and a compartment taken away does not come back on this link.
     PeerAccepted {
         /// The context of the question.
         context: ContextId,

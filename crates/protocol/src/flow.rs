@@ -27,8 +27,8 @@ pub(crate) struct Sending {
     window: usize,
     batch_bytes: usize,
     next_batch: u64,
-    in_flight: BTreeMap<u64, (Place, usize)>,
-    in_flight_bytes: usize,
+    outstanding: BTreeMap<u64, (Place, usize)>,
+    outstanding_bytes: usize,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     reserved_bytes: usize,
@@ -40,8 +40,8 @@ impl Sending {
             window: limits.window_bytes,
             batch_bytes: limits.batch_bytes.min(limits.window_bytes).max(1),
             next_batch: 1,
-            in_flight: BTreeMap::new(),
-            in_flight_bytes: 0,
+            outstanding: BTreeMap::new(),
+            outstanding_bytes: 0,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             reserved_bytes: 0,
@@ -57,7 +57,7 @@ impl Sending {
 
     /// How many bytes may be read for the peer now, if any.
     pub(crate) fn reserve(&mut self) -> Option<usize> {
-        let used = self.in_flight_bytes + self.waiting_bytes + self.reserved_bytes;
+        let used = self.outstanding_bytes + self.waiting_bytes + self.reserved_bytes;
         let bytes = self.window.saturating_sub(used).min(self.batch_bytes);
         let worth = used == 0 || bytes >= self.batch_bytes.div_ceil(4);
         worth.then(|| {
@@ -85,25 +85,25 @@ impl Sending {
     /// The next batch that fits the window.
     pub(crate) fn next(&mut self) -> Option<(u64, Place, Vec<Run>)> {
         let cost = self.waiting.front()?.cost;
-        if self.in_flight_bytes > 0 && self.in_flight_bytes + cost > self.window {
+        if self.outstanding_bytes > 0 && self.outstanding_bytes + cost > self.window {
             return None;
         }
         let Waiting { place, runs, cost } = self.waiting.pop_front()?;
         let batch = self.next_batch;
         self.next_batch += 1;
         self.waiting_bytes -= cost;
-        self.in_flight_bytes += cost;
-        self.in_flight.insert(batch, (place, cost));
+        self.outstanding_bytes += cost;
+        self.outstanding.insert(batch, (place, cost));
         Some((batch, place, runs))
     }
 
     /// The peer has applied a batch.
     pub(crate) fn acknowledge(&mut self, batch: u64) -> Result<Place, CloseReason> {
         let (place, cost) = self
-            .in_flight
+            .outstanding
             .remove(&batch)
             .ok_or(CloseReason::WrongOrder)?;
-        self.in_flight_bytes -= cost;
+        self.outstanding_bytes -= cost;
         Ok(place)
     }
 

@@ -165,7 +165,7 @@ impl Session {
         self.sending.release(reserved);
         let batches = self.sending.enqueue(place, runs);
         if let Some(entries) = self.entries_mut(place) {
-            entries.in_flight += batches;
+            entries.outstanding += batches;
         }
         self.flush();
         self.settle(place);
@@ -196,7 +196,7 @@ impl Session {
     ) -> Result<(), CloseReason> {
         let place = self.sending.acknowledge(batch)?;
         if let Some(entries) = self.entries_mut(place) {
-            entries.in_flight = entries.in_flight.saturating_sub(1);
+            entries.outstanding = entries.outstanding.saturating_sub(1);
             entries.on_declined_by_peer(declined);
         }
         self.flush();
