@@ -655,3 +655,107 @@ fn a_manager_cannot_invite_staff() {
     }
     manager.invite(rights(Role::Member, &[]), 1);
 }
+
+#[test]
+fn who_was_taken_back_in_writes_again_knowing_it() {
+    let mut owner = Device::founder(1, Division::Single);
+    let mut member = owner.admit(2, rights(Role::Member, &[]));
+    let unknowing = member.claim(Audience::Everyone, 1);
+    owner.act(Action::RemoveMember(RemoveMember {
+        user: member.user,
+        cut_offs: Vec::new(),
+    }));
+    owner.act(Action::SetRole(SetRole {
+        user: member.user,
+        rights: rights(Role::Admin, &[]),
+        cut_offs: Vec::new(),
+    }));
+    member.pull(&owner);
+    assert!(matches!(
+        owner.history.may_write(&unknowing),
+        Err(Refusal::ShutOut(_))
+    ));
+    let author = owner
+        .history
+        .may_write(&member.claim(Audience::Everyone, 1))
+        .unwrap();
+    assert_eq!(author.rights.role, Role::Admin);
+}
+
+#[test]
+fn nothing_counts_from_a_join_that_gave_way() {
+    let mut owner = Device::founder(1, Division::Single);
+    let seed = owner.invite(rights(Role::Member, &[]), 1);
+    let joiners: Vec<_> = (10..12)
+        .map(|number| {
+            let mut joiner = Device::new(number, owner.history.context());
+            joiner.pull(&owner);
+            joiner.try_join(&seed, SECRET).unwrap();
+            joiner
+        })
+        .collect();
+    // Each counts for who knows only of it; for who knows of both only one does.
+    for joiner in &joiners {
+        assert!(
+            joiner
+                .history
+                .may_write(&joiner.claim(Audience::Everyone, 1))
+                .is_ok()
+        );
+        owner.pull(joiner);
+    }
+    let counts = joiners.iter().filter(|joiner| {
+        owner
+            .history
+            .may_write(&joiner.claim(Audience::Everyone, 1))
+            .is_ok()
+    });
+    assert_eq!(counts.count(), 1);
+}
+
+#[test]
+fn an_epoch_that_did_not_know_of_a_removal_does_not_settle_it() {
+    let mut owner = Device::founder(1, Division::Single);
+    let mut admin = owner.admit(2, rights(Role::Admin, &[]));
+    let gone = owner.admit(3, rights(Role::Member, &[]));
+    admin.pull(&owner);
+    let removal = owner.act(Action::RemoveMember(RemoveMember {
+        user: gone.user,
+        cut_offs: Vec::new(),
+    }));
+    admin.pull(&gone);
+    let now = admin.now();
+    let epoch = start_epoch(
+        &admin.history,
+        &admin.secrets,
+        Audience::Everyone,
+        now,
+        &mut admin.rng,
+    )
+    .unwrap();
+    admin.insert(epoch);
+    owner.pull(&admin);
+    let exposed_by = |device: &Device| {
+        let everyone = device.compartment(Audience::Everyone);
+        device
+            .history
+            .roster()
+            .unwrap()
+            .compartment(everyone)
+            .unwrap()
+            .exposed_by
+            .clone()
+    };
+    assert_eq!(exposed_by(&owner), [removal.hash()]);
+    let now = owner.now();
+    let epoch = start_epoch(
+        &owner.history,
+        &owner.secrets,
+        Audience::Everyone,
+        now,
+        &mut owner.rng,
+    )
+    .unwrap();
+    owner.insert(epoch);
+    assert!(exposed_by(&owner).is_empty());
+}

@@ -3,10 +3,11 @@
 use aeroedge_crdt::hlc::Hlc;
 use aeroedge_ids::{CompartmentId, ContextId, ControlHash, EntryHash, Seq, TransactionId};
 use aeroedge_log::compartment::Division;
-use aeroedge_log::control::{ControlEntry, Role};
+use aeroedge_log::context::offer_device;
+use aeroedge_log::control::{Action, AddDevice, ControlEntry, ControlError, Join, Role};
 use aeroedge_log::entry::{
-    Body, ChainError, ChainPosition, EntryFields, EntryRef, OpenError, Opener, SealError,
-    SealedEntry, Sealer,
+    Body, ChainError, ChainPosition, EntryError, EntryFields, EntryRef, OpenError, Opener,
+    SealError, SealedEntry, Sealer,
 };
 use aeroedge_log::head::Head;
 use aeroedge_log::invite::{InviteLink, Secret};
@@ -15,7 +16,7 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 
-use crate::world::{Device, rights};
+use crate::world::{Device, SECRET, rights};
 
 fn fields(seq: u64, previous: EntryHash) -> EntryFields {
     EntryFields {
@@ -136,6 +137,85 @@ fn an_entry_cut_anywhere_is_refused() {
     bytes.push(0);
     assert!(EntryRef::parse(&bytes).is_err());
     assert_eq!(EntryRef::parse_first(&bytes).unwrap().1, [0]);
+}
+
+#[test]
+fn a_log_begins_at_one_and_only_there_without_a_predecessor() {
+    let sealed = seal(b"changes");
+    let check = |seq: u64, previous: u8, expected: Result<(), EntryError>| {
+        let mut bytes = sealed.bytes.clone();
+        bytes[68..76].copy_from_slice(&seq.to_be_bytes());
+        bytes[76..108].fill(previous);
+        assert_eq!(
+            EntryRef::parse(&bytes).map(|_| ()),
+            expected,
+            "{seq} after {previous}"
+        );
+    };
+    check(1, 0, Ok(()));
+    check(2, 1, Ok(()));
+    check(0, 0, Err(EntryError::Seq));
+    check(0, 1, Err(EntryError::Seq));
+    check(1, 1, Err(EntryError::Seq));
+    check(2, 0, Err(EntryError::Seq));
+}
+
+#[test]
+fn a_key_that_did_not_agree_cannot_be_introduced() {
+    let mut founder = Device::founder(1, Division::Single);
+    let seed = founder.invite(rights(Role::Member, &[]), 1);
+    let mut joiner = Device::new(2, founder.history.context());
+    joiner.pull(&founder);
+    joiner.try_join(&seed, SECRET).unwrap();
+    let join = joiner
+        .history
+        .get(joiner.history.heads()[0])
+        .unwrap()
+        .action()
+        .clone();
+    let Action::Join(join) = join else {
+        panic!("a join comes last")
+    };
+    let (offer, _) = offer_device(
+        &joiner.secrets,
+        joiner.history.context(),
+        founder.user,
+        &mut joiner.rng,
+    );
+    let check = |by: &Device, action: Action, expected: Result<(), ControlError>| {
+        let entry = aeroedge_log::context::act(&by.history, &by.secrets, Hlc::ZERO, action);
+        assert_eq!(ControlEntry::decode(entry.bytes()).map(|_| ()), expected);
+    };
+    check(&joiner, Action::Join(join.clone()), Ok(()));
+    // Another device cannot take over a join, nor the user's name in it be changed.
+    check(
+        &founder,
+        Action::Join(join.clone()),
+        Err(ControlError::Proof("writer")),
+    );
+    check(
+        &joiner,
+        Action::Join(Join {
+            user: founder.user,
+            ..join.clone()
+        }),
+        Err(ControlError::Proof("invite")),
+    );
+    check(
+        &founder,
+        Action::OpenWriter(join.writer),
+        Err(ControlError::Proof("writer")),
+    );
+    check(&founder, Action::AddDevice(offer.added.clone()), Ok(()));
+    let other = AddDevice {
+        user: joiner.user,
+        ..offer.added
+    };
+    check(
+        &founder,
+        Action::AddDevice(other),
+        Err(ControlError::Proof("new device")),
+    );
 }
 
 #[test]
