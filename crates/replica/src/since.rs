@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use crate::Replica;
 use crate::clocks::{Chunk, SLOTS, Written, era_of};
 use crate::encode::{EncodedRow, Encoder, PART_LENGTH, compartment_of};
+use crate::merge::{MergeError, MergeOutcome};
 use crate::rows::{RowBytes, RowReader};
 use crate::slots::Slots;
 use crate::state::State;
@@ -51,6 +52,20 @@ impl Replica {
             version: outcome?,
             rows: encoder.rows,
             parts: encoder.finish(),
+        })
+    }
+}
+
+impl Replica {
+    /// Merges the state of another replica, in one transaction.
+    pub fn merge_state(&mut self, changes: &Changes) -> Result<MergeOutcome<()>, MergeError> {
+        self.merging(|merging| {
+            for (compartment, parts) in &changes.parts {
+                for part in parts {
+                    merging.apply_state(*compartment, part)?;
+                }
+            }
+            Ok(())
         })
     }
 }

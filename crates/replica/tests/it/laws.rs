@@ -6,7 +6,7 @@ mod schemas;
 
 use aeroedge_crdt::hlc::Hlc;
 use aeroedge_ids::WriterKey;
-use aeroedge_replica::{MergeError, Merged};
+use aeroedge_replica::Merged;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
@@ -284,16 +284,7 @@ proptest! {
 
 fn pull(from: &mut Peer, to: &mut Peer, version: u64) -> u64 {
     let changes = from.replica.changes_since(version).unwrap();
-    to.replica
-        .merging(|merging| {
-            for (compartment, parts) in &changes.parts {
-                for part in parts {
-                    merging.apply_state(*compartment, part)?;
-                }
-            }
-            Ok::<_, MergeError>(())
-        })
-        .unwrap();
+    to.replica.merge_state(&changes).unwrap();
     changes.version
 }
 
