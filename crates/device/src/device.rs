@@ -14,6 +14,7 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::keys::KeyStore;
 use crate::membership::Joining;
 use crate::merging::{Vectors, Waiting};
+use crate::own_logs::OwnLogs;
 use crate::schema::{self, SchemaError};
 use crate::sealing::TableRights;
 use crate::state::{self, ContextState, StateError};
@@ -53,6 +54,7 @@ pub struct Device {
     pub(crate) joining: BTreeMap<ContextId, Joining>,
     pub(crate) sealer: Sealer,
     pub(crate) opener: Opener,
+    pub(crate) own_logs: OwnLogs,
     pub(crate) vectors: Vectors,
     pub(crate) waiting: BTreeMap<(CompartmentId, WriterKey), Waiting>,
     /// Position in the stored control entries up to which `contexts` reads.
@@ -153,6 +155,7 @@ impl Device {
             joining: BTreeMap::new(),
             sealer: Sealer::new().map_err(|_| DeviceError::Memory)?,
             opener: Opener::new().map_err(|_| DeviceError::Memory)?,
+            own_logs: OwnLogs::default(),
             vectors: Vectors::new(),
             waiting: BTreeMap::new(),
             control_read: 0,
@@ -216,6 +219,7 @@ impl Device {
             .collect();
         let (_, last) = state::load(self.replica.connection(), &mut histories, self.control_read)?;
         self.control_read = last;
+        self.own_logs.forget();
         for (id, history) in histories {
             if let Some(state) = ContextState::derive(history, &self.secrets) {
                 self.contexts.insert(id, state);

@@ -17,6 +17,7 @@ mod keys;
 mod membership;
 mod merging;
 mod offer;
+mod own_logs;
 mod schema;
 mod sealing;
 mod state;

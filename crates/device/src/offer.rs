@@ -28,24 +28,24 @@ pub(crate) fn read(
     after: Cursor,
     max_bytes: usize,
 ) -> rusqlite::Result<EntriesRead> {
-    let wanted: BTreeMap<LogNumber, (LogRow, Seq)> = stored::logs_of(connection, compartment)?
+    let logs: BTreeMap<LogNumber, (LogRow, Seq)> = stored::logs_of(connection, compartment)?
         .into_iter()
-        .filter_map(|row| {
+        .map(|row| {
             let has = peer.get(&row.writer).copied().unwrap_or(Seq::NONE);
-            (has < row.vouched).then_some((row.number, (row, has)))
+            (row.number, (row, has))
         })
         .collect();
-    let mut start = i64::MAX;
-    for (row, has) in wanted.values() {
-        if let Some(arrival) = stored::arrival(connection, row.number, has.next())? {
-            start = start.min(arrival);
-        }
-    }
     let mut out = EntriesRead {
         next: after,
         exhausted: true,
         ..EntriesRead::default()
     };
+    let mut start = i64::MAX;
+    for (row, has) in logs.values().filter(|(row, has)| *has < row.vouched) {
+        if let Some(arrival) = stored::arrival(connection, row.number, has.next())? {
+            start = start.min(arrival);
+        }
+    }
     if start == i64::MAX {
         return Ok(out);
     }
@@ -55,34 +55,36 @@ pub(crate) fn read(
     let mut rows = statement.query(params![start.max(after.0 as i64 + 1)])?;
     let mut bytes = 0;
     let mut last_log = None;
+    // An entry without a head is read again when it has one, so the cursor stays before the first of them.
+    let mut is_held = false;
     while let Some(row) = rows.next()? {
+        let arrival = Cursor(row.get::<_, i64>(0)? as u64);
         let number = LogNumber(row.get(1)?);
         let seq = Seq(row.get::<_, i64>(2)? as u64);
-        let Some((log, _)) = wanted
-            .get(&number)
-            .filter(|(log, has)| seq > *has && seq <= log.vouched)
-        else {
-            out.next = Cursor(row.get::<_, i64>(0)? as u64);
-            continue;
-        };
-        let entry = row.get_ref(3)?.as_blob()?;
-        if bytes > 0 && bytes + entry.len() > max_bytes {
-            out.exhausted = false;
-            break;
+        let wanted = logs.get(&number).filter(|(_, has)| seq > *has);
+        is_held |= wanted.is_some_and(|(log, _)| seq > log.vouched);
+        if let Some((log, _)) = wanted.filter(|(log, _)| seq <= log.vouched) {
+            let entry = row.get_ref(3)?.as_blob()?;
+            if bytes > 0 && bytes + entry.len() > max_bytes {
+                out.exhausted = false;
+                break;
+            }
+            bytes += entry.len();
+            if last_log != Some(number) {
+                out.runs.push(Run {
+                    writer: log.writer,
+                    first: seq,
+                    entries: Vec::new(),
+                    head: None,
+                });
+                last_log = Some(number);
+            }
+            if let Some(run) = out.runs.last_mut() {
+                run.entries.push(entry.to_vec());
+            }
         }
-        bytes += entry.len();
-        out.next = Cursor(row.get::<_, i64>(0)? as u64);
-        if last_log != Some(number) {
-            out.runs.push(Run {
-                writer: log.writer,
-                first: seq,
-                entries: Vec::new(),
-                head: None,
-            });
-            last_log = Some(number);
-        }
-        if let Some(run) = out.runs.last_mut() {
-            run.entries.push(entry.to_vec());
+        if !is_held {
+            out.next = arrival;
         }
     }
     drop(rows);

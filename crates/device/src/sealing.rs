@@ -7,7 +7,7 @@ use std::error::Error;
 
 use aeroedge_crdt::changeset::Changeset;
 use aeroedge_crdt::hlc::Hlc;
-use aeroedge_ids::{CompartmentId, ContextId, TransactionId, UserId};
+use aeroedge_ids::{CompartmentId, ContextId, Seq, TransactionId, UserId, WriterKey};
 use aeroedge_log::compartment::{Audience, Division};
 use aeroedge_log::control::Rights;
 use aeroedge_log::entry::{Body, EntryFields, Sealer, WriterTag};
@@ -16,8 +16,9 @@ use aeroedge_replica::{Journal, LocalTransaction};
 use rand::CryptoRng;
 use rusqlite::Connection;
 
+use crate::own_logs::OwnLogs;
 use crate::state::ContextState;
-use crate::stored;
+use crate::stored::{self, LogRow};
 
 /// Where a row lives, as far as rights care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +88,7 @@ pub(crate) struct Sealing<'a, R: CryptoRng> {
     pub(crate) user: UserId,
     pub(crate) schema_version: u32,
     pub(crate) sealer: &'a mut Sealer,
+    pub(crate) own_logs: &'a mut OwnLogs,
     pub(crate) rng: &'a mut R,
 }
 
@@ -96,6 +98,7 @@ impl<R: CryptoRng> Journal for Sealing<'_, R> {
         connection: &Connection,
         transaction: &LocalTransaction<'_>,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.own_logs.check(connection)?;
         let mut id = [0; 16];
         self.rng.fill_bytes(&mut id);
         let mut touched = Vec::with_capacity(transaction.changes.len());
@@ -148,19 +151,8 @@ impl<R: CryptoRng> Sealing<'_, R> {
             .writing_point(compartment)
             .map_err(SealingError::CannotWrite)?;
         self.check_rights(state, compartment, &point.rights, parts)?;
-        let mut log = stored::find_or_start(
-            connection,
-            context,
-            compartment,
-            state.writer,
-            &WriterTag::of(&state.writer).0,
-        )?;
-        let mut seen = Vec::new();
-        for (other, tag, seq, other_hlc) in stored::newly_seen(connection, compartment, log.number)?
-        {
-            seen.push((WriterTag(tag), seq));
-            stored::set_seen(connection, log.number, other, seq, other_hlc)?;
-        }
+        let (mut log, mut seen) =
+            self.end_of_log(connection, context, compartment, state.writer)?;
         let mut plaintext = Vec::new();
         for (part, changes) in parts.iter().enumerate() {
             plaintext.clear();
@@ -192,7 +184,34 @@ impl<R: CryptoRng> Sealing<'_, R> {
         log.merged = log.tail;
         log.merged_hlc = hlc;
         log.save(connection)?;
+        self.own_logs.keep(log);
         Ok(())
+    }
+
+    /// Where the next entry goes, and what was merged in the compartment since the last one.
+    fn end_of_log(
+        &mut self,
+        connection: &Connection,
+        context: ContextId,
+        compartment: CompartmentId,
+        writer: WriterKey,
+    ) -> rusqlite::Result<(LogRow, Vec<(WriterTag, Seq)>)> {
+        if let Some(log) = self.own_logs.take(compartment) {
+            return Ok((log, Vec::new()));
+        }
+        let log = stored::find_or_start(
+            connection,
+            context,
+            compartment,
+            writer,
+            &WriterTag::of(&writer).0,
+        )?;
+        let mut seen = Vec::new();
+        for (other, tag, seq, hlc) in stored::newly_seen(connection, compartment, log.number)? {
+            seen.push((WriterTag(tag), seq));
+            stored::set_seen(connection, log.number, other, seq, hlc)?;
+        }
+        Ok((log, seen))
     }
 
     fn check_rights(
@@ -220,10 +239,9 @@ pub(crate) fn first_forbidden(
     rights: &Rights,
     rule: &dyn TableRights,
 ) -> Result<Option<String>, aeroedge_crdt::changeset::MalformedChangeset> {
-    let changeset = Changeset::parse(changes)?;
-    let forbidden = changeset
-        .tables
-        .iter()
-        .find(|table| !rule.may_write(table.name, place, user, rights));
-    Ok(forbidden.map(|table| table.name.to_owned()))
+    let tables = Changeset::table_names(changes)?;
+    let forbidden = tables
+        .into_iter()
+        .find(|table| !rule.may_write(table, place, user, rights));
+    Ok(forbidden.map(str::to_owned))
 }

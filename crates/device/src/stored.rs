@@ -30,8 +30,15 @@ pub(crate) struct LogRow {
     pub(crate) merged_hlc: Hlc,
 }
 
-const COLUMNS: &str =
-    "log, context, compartment, writer, tail_seq, tail_hash, vouched_seq, merged_seq, merged_hlc";
+/// A query for logs, with what follows FROM.
+macro_rules! select_logs {
+    ($rest:literal) => {
+        concat!(
+            "SELECT log, context, compartment, writer, tail_seq, tail_hash, vouched_seq, merged_seq, merged_hlc FROM device_log ",
+            $rest
+        )
+    };
+}
 
 impl LogRow {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -108,9 +115,7 @@ pub(crate) fn find(
     writer: WriterKey,
 ) -> rusqlite::Result<Option<LogRow>> {
     connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM device_log WHERE compartment = ?1 AND writer = ?2"
-        ))?
+        .prepare_cached(select_logs!("WHERE compartment = ?1 AND writer = ?2"))?
         .query_row(params![compartment.0, writer.0], LogRow::read)
         .optional()
 }
@@ -142,7 +147,9 @@ pub(crate) fn find_by_tag(
     tag: [u8; 8],
 ) -> rusqlite::Result<Option<LogRow>> {
     connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM device_log WHERE compartment = ?1 AND tag = ?2 ORDER BY log LIMIT 1"))?
+        .prepare_cached(select_logs!(
+            "WHERE compartment = ?1 AND tag = ?2 ORDER BY log LIMIT 1"
+        ))?
         .query_row(params![compartment.0, tag], LogRow::read)
         .optional()
 }
@@ -153,9 +160,7 @@ pub(crate) fn logs_of(
     compartment: CompartmentId,
 ) -> rusqlite::Result<Vec<LogRow>> {
     connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM device_log WHERE compartment = ?1 ORDER BY log"
-        ))?
+        .prepare_cached(select_logs!("WHERE compartment = ?1 ORDER BY log"))?
         .query_map([compartment.0], LogRow::read)?
         .collect()
 }
@@ -163,9 +168,7 @@ pub(crate) fn logs_of(
 /// Logs that hold vouched entries the tables do not know yet.
 pub(crate) fn unmerged(connection: &Connection) -> rusqlite::Result<Vec<LogRow>> {
     connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM device_log WHERE vouched_seq > merged_seq ORDER BY log"
-        ))?
+        .prepare_cached(select_logs!("WHERE vouched_seq > merged_seq ORDER BY log"))?
         .query_map([], LogRow::read)?
         .collect()
 }
@@ -173,9 +176,7 @@ pub(crate) fn unmerged(connection: &Connection) -> rusqlite::Result<Vec<LogRow>>
 /// Logs that reach past their last head: this installation's own after a write, others' while a head is on its way.
 pub(crate) fn unvouched(connection: &Connection) -> rusqlite::Result<Vec<LogRow>> {
     connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM device_log WHERE tail_seq > vouched_seq ORDER BY log"
-        ))?
+        .prepare_cached(select_logs!("WHERE tail_seq > vouched_seq ORDER BY log"))?
         .query_map([], LogRow::read)?
         .collect()
 }

@@ -58,9 +58,14 @@ impl Device {
             user: self.user,
             schema_version: self.schema_version,
             sealer: &mut self.sealer,
+            own_logs: &mut self.own_logs,
             rng,
         };
-        match self.replica.transaction_with(now, &mut journal, change) {
+        let outcome = self.replica.transaction_with(now, &mut journal, change);
+        if outcome.is_err() {
+            self.own_logs.forget();
+        }
+        match outcome {
             Ok(committed) => Ok(committed.value),
             Err(TransactionError::Work(error)) => Err(WriteError::Application(error)),
             Err(TransactionError::Journal(error)) => match error.downcast::<SealingError>() {
@@ -95,6 +100,7 @@ impl Device {
     }
 
     fn sign_heads(&mut self) -> Result<bool, DeviceError> {
+        self.own_logs.forget();
         let connection = self.replica.connection();
         connection.execute_batch("BEGIN IMMEDIATE")?;
         let sign = || -> rusqlite::Result<bool> {

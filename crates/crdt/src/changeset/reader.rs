@@ -106,6 +106,17 @@ impl<'a> Changeset<'a> {
         Ok(Self { tables, blocks })
     }
 
+    /// Only the names of the tables it concerns: enough to judge a right without reading a row.
+    pub fn table_names(bytes: &'a [u8]) -> Result<Vec<&'a str>, MalformedChangeset> {
+        let mut input = bytes;
+        expect_array(&mut input, 2)?;
+        let mut names = Vec::new();
+        for _ in 0..read_array(&mut input)? {
+            names.push(read_table(&mut input)?.name);
+        }
+        Ok(names)
+    }
+
     /// The number of rows in all blocks.
     pub fn row_count(&self) -> usize {
         self.blocks.iter().map(Block::row_count).sum()

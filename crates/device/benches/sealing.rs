@@ -1,0 +1,285 @@
+//! What sealing costs: the same writes with plain SQLite, with the engine alone, and with the engine, compression, encryption, chain and log.
+//!
+//! `cargo bench -p aeroedge-device --bench sealing -- [rows] [repetitions]`. Ratios are taken within one repetition; the median counts.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a benchmark stops where it fails, prints, and looks at the clock"
+)]
+
+use std::time::Instant;
+
+use aeroedge_device::{AllTables, Device, KeysInMemory, Options};
+use aeroedge_ids::{Millis, UserId, WriterKey};
+use aeroedge_log::compartment::{Audience, Division};
+use aeroedge_log::secrets::DeviceSecrets;
+use aeroedge_replica::{Merged, Replica};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use rusqlite::{Connection, params};
+
+const TABLE: &str = "CREATE TABLE entry (
+    id TEXT PRIMARY KEY NOT NULL, day TEXT, tail TEXT, origin TEXT, target TEXT, off INTEGER, \"on\" INTEGER,
+    minutes INTEGER, night INTEGER, count INTEGER, distance REAL, name TEXT, remarks TEXT)";
+const INSERT: &str =
+    "INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+const NOW: Millis = Millis(1_800_000_000_000);
+
+/// About 196 bytes, like the rows of the storage prototype.
+struct Row {
+    id: String,
+    day: String,
+    tail: String,
+    origin: String,
+    target: String,
+    off: i64,
+    minutes: i64,
+    night: i64,
+    count: i64,
+    distance: f64,
+    name: &'static str,
+    remarks: Option<String>,
+}
+
+fn rows(count: usize) -> Vec<Row> {
+    let mut rng = ChaCha20Rng::seed_from_u64(7);
+    let mut below = move |n: u64| (rng.next_u64() % n) as i64;
+    let names = [
+        "A. Abel",
+        "B. Bertram",
+        "C. Caspari",
+        "D. Dorn-Ferrand",
+        "E. Ebert",
+        "F. Fink",
+        "self",
+    ];
+    (0..count)
+        .map(|_| {
+            let mut letters =
+                || -> String { (0..4).map(|_| (b'A' + below(26) as u8) as char).collect() };
+            let (tail, origin, target) = (letters(), letters(), letters());
+            Row {
+                id: format!(
+                    "{:016x}-{:019x}",
+                    below(u64::MAX >> 1),
+                    below(u64::MAX >> 1)
+                ),
+                day: format!(
+                    "20{:02}-{:02}-{:02}",
+                    10 + below(15),
+                    1 + below(12),
+                    1 + below(28)
+                ),
+                tail,
+                origin,
+                target,
+                off: 1_600_000_000 + below(100_000_000),
+                minutes: 30 + below(600),
+                night: below(300),
+                count: 1 + below(4),
+                distance: below(50_000) as f64 / 10.0,
+                name: names[below(7) as usize],
+                remarks: (below(3) > 0)
+                    .then(|| format!("Remark {:x}: smooth, light wind", below(1 << 40))),
+            }
+        })
+        .collect()
+}
+
+fn insert(connection: &Connection, row: &Row) -> rusqlite::Result<usize> {
+    connection.prepare_cached(INSERT)?.execute(params![
+        row.id,
+        row.day,
+        row.tail,
+        row.origin,
+        row.target,
+        row.off,
+        row.off + row.minutes * 60,
+        row.minutes,
+        row.night,
+        row.count,
+        row.distance,
+        row.name,
+        row.remarks
+    ])
+}
+
+fn open(folder: &std::path::Path, name: &str) -> Connection {
+    let connection = Connection::open(folder.join(name)).unwrap();
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY",
+        )
+        .unwrap();
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.execute_batch(TABLE).unwrap();
+    connection
+}
+
+fn size(connection: &Connection) -> f64 {
+    connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .unwrap();
+    connection
+        .query_row(
+            "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+            [],
+            |row| row.get::<_, i64>(0),
+        )
+        .unwrap() as f64
+}
+
+fn seconds<T>(work: impl FnOnce() -> T) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64()
+}
+
+fn sealed(folder: &std::path::Path, name: &str, rng: &mut ChaCha20Rng) -> Device {
+    let secrets = DeviceSecrets::generate(rng);
+    let options = Options {
+        tables: vec![Merged::table("entry")],
+        rights: Box::new(AllTables),
+        schema_version: 1,
+    };
+    let keys = Box::new(KeysInMemory::new(secrets));
+    let mut device =
+        Device::create(open(folder, name), keys, options, UserId([1; 16]), NOW).unwrap();
+    let context = device
+        .create_context(Division::Single, "bench", NOW, rng)
+        .unwrap();
+    device.use_for_fixed_tables(Audience::Everyone.compartment(context));
+    device
+}
+
+fn engine(folder: &std::path::Path, name: &str) -> Replica {
+    let mut replica = Replica::open(open(folder, name), WriterKey([1; 32])).unwrap();
+    replica.declare(&[Merged::table("entry")], NOW).unwrap();
+    replica
+}
+
+/// Seconds or bytes for (plain, engine, sealed).
+type Sample = [f64; 3];
+
+fn in_one_transaction(
+    folder: &std::path::Path,
+    rows: &[Row],
+    rng: &mut ChaCha20Rng,
+) -> (Sample, Sample) {
+    let plain = open(folder, "a-plain");
+    let mut engine = engine(folder, "a-engine");
+    let mut device = sealed(folder, "a-sealed", rng);
+    let all = |connection: &Connection| -> rusqlite::Result<()> {
+        rows.iter()
+            .try_for_each(|row| insert(connection, row).map(|_| ()))
+    };
+    let times = [
+        seconds(|| {
+            plain.execute_batch("BEGIN").unwrap();
+            all(&plain).unwrap();
+            plain.execute_batch("COMMIT").unwrap();
+        }),
+        seconds(|| engine.transaction(NOW, |tx| all(tx)).unwrap()),
+        seconds(|| device.write(NOW, rng, |tx| all(tx)).unwrap()),
+    ];
+    (
+        times,
+        [
+            size(&plain),
+            size(engine.connection()),
+            size(device.connection()),
+        ],
+    )
+}
+
+fn a_transaction_each(
+    folder: &std::path::Path,
+    rows: &[Row],
+    rng: &mut ChaCha20Rng,
+) -> (Sample, Sample) {
+    let plain = open(folder, "b-plain");
+    let mut engine = engine(folder, "b-engine");
+    let mut device = sealed(folder, "b-sealed", rng);
+    let times = [
+        seconds(|| {
+            for row in rows {
+                insert(&plain, row).unwrap();
+            }
+        }),
+        seconds(|| {
+            for row in rows {
+                engine.transaction(NOW, |tx| insert(tx, row)).unwrap();
+            }
+        }),
+        seconds(|| {
+            for row in rows {
+                device.write(NOW, rng, |tx| insert(tx, row)).unwrap();
+            }
+        }),
+    ];
+    (
+        times,
+        [
+            size(&plain),
+            size(engine.connection()),
+            size(device.connection()),
+        ],
+    )
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn report(name: &str, samples: &[Sample]) {
+    let ratio = |place: usize| {
+        median(
+            samples
+                .iter()
+                .map(|sample| sample[place] / sample[0])
+                .collect(),
+        )
+    };
+    let plain = median(samples.iter().map(|sample| sample[0]).collect());
+    println!(
+        "| {name} | {plain:.4} | {:.2}x | {:.2}x |",
+        ratio(1),
+        ratio(2)
+    );
+}
+
+fn main() {
+    let mut arguments = std::env::args()
+        .skip(1)
+        .filter_map(|argument| argument.parse::<usize>().ok());
+    let count = arguments.next().unwrap_or(100_000);
+    let repetitions = arguments.next().unwrap_or(5);
+    let rows = rows(count);
+    let singles = &rows[..count.min(10_000)];
+    let mut samples: [Vec<Sample>; 4] = Default::default();
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    for _ in 0..repetitions {
+        let folder = tempfile::tempdir().unwrap();
+        let (times, sizes) = in_one_transaction(folder.path(), &rows, &mut rng);
+        samples[0].push(times);
+        samples[1].push(sizes);
+        let (times, sizes) = a_transaction_each(folder.path(), singles, &mut rng);
+        samples[2].push(times);
+        samples[3].push(sizes);
+    }
+    println!(
+        "{count} rows, {repetitions} repetitions, medians of ratios to plain SQLite in the same repetition\n"
+    );
+    println!("| work | plain, s or bytes | engine | engine, sealed |\n|---|---|---|---|");
+    report("a. insert, one transaction", &samples[0]);
+    report("size after a", &samples[1]);
+    report(
+        &format!("b. {} inserts, a transaction each", singles.len()),
+        &samples[2],
+    );
+    report("size after b", &samples[3]);
+}
