@@ -3,7 +3,7 @@
 //! A row ends where its quotes are closed. A quote that is never closed costs its own row only: as soon as a following
 //! line looks like the beginning of a row, the one before is given up and reading goes on there.
 
-use csv::{ReaderBuilder, StringRecord, Terminator};
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder, Terminator};
 
 /// A quoted comment longer than this is a forgotten quote.
 const ROW_BYTES_MAX: usize = 256 * 1024;
@@ -17,7 +17,7 @@ pub(super) struct Row {
     /// Number of the line on which it begins, counted as a text editor counts; the first is 1.
     pub(super) line: u32,
     /// Its cells, or why it could not be split into cells.
-    pub(super) cells: Result<StringRecord, &'static str>,
+    pub(super) cells: Result<Cells, &'static str>,
     /// Whether a line end follows; a row without one may have been cut.
     pub(super) terminated: bool,
 }
@@ -47,6 +47,31 @@ impl Row {
     }
 }
 
+/// The cells of a row, quotes taken off.
+#[derive(Debug)]
+pub(super) struct Cells {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Cells {
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(super) fn get(&self, index: usize) -> Option<&str> {
+        let start = match index {
+            0 => 0,
+            _ => *self.ends.get(index - 1)?,
+        };
+        self.text.get(start..*self.ends.get(index)?)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.len()).filter_map(|index| self.get(index))
+    }
+}
+
 /// Reads rows from text.
 pub(super) struct Rows<'a> {
     text: &'a str,
@@ -56,6 +81,7 @@ pub(super) struct Rows<'a> {
     delimiter: u8,
     terminator: u8,
     columns: usize,
+    reader: Reader,
 }
 
 impl<'a> Rows<'a> {
@@ -73,6 +99,10 @@ impl<'a> Rows<'a> {
             delimiter,
             terminator,
             columns: 0,
+            reader: ReaderBuilder::new()
+                .delimiter(delimiter)
+                .terminator(Terminator::Any(terminator))
+                .build(),
         }
     }
 
@@ -129,19 +159,34 @@ impl<'a> Rows<'a> {
         dated && cells > (self.columns / 2).max(8)
     }
 
-    fn split(&self, text: &str) -> Result<StringRecord, &'static str> {
-        let mut reader = ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .delimiter(self.delimiter)
-            .terminator(Terminator::Any(self.terminator))
-            .buffer_capacity(text.len().clamp(64, 8192))
-            .from_reader(text.as_bytes());
-        let mut record = StringRecord::new();
-        match reader.read_record(&mut record) {
-            Ok(_) => Ok(record),
-            Err(_) => Err("cannot be split into cells"),
+    /// Splits a row that stands alone, so that nothing in it can reach the next.
+    fn split(&mut self, text: &str) -> Result<Cells, &'static str> {
+        const WHY: &str = "cannot be split into cells";
+        let delimiters = text.split(char::from(self.delimiter)).count();
+        let mut bytes = vec![0; text.len()];
+        let mut ends = vec![0; delimiters + 1];
+        let (mut read, mut written, mut cells) = (0, 0, 0);
+        self.reader.reset();
+        loop {
+            // Nothing left to read tells the reader that the row ends.
+            let (result, more_read, more_written, more_cells) = self.reader.read_record(
+                &text.as_bytes()[read..],
+                &mut bytes[written..],
+                &mut ends[cells..],
+            );
+            read += more_read;
+            written += more_written;
+            cells += more_cells;
+            match result {
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::Record | ReadRecordResult::End => break,
+                ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => return Err(WHY),
+            }
         }
+        bytes.truncate(written);
+        ends.truncate(cells);
+        let text = String::from_utf8(bytes).map_err(|_| WHY)?;
+        Ok(Cells { text, ends })
     }
 }
 
