@@ -95,18 +95,19 @@ pub fn totals(conn: &Connection, filter: &Filter<'_>) -> Result<Totals, StoreErr
     let condition = Condition::of(filter);
     let sums: Vec<String> = DURATIONS
         .iter()
-        .map(|name| format!("sum({name}_seconds)"))
-        .chain(
-            COUNTS
-                .iter()
-                .flat_map(|name| [format!("sum({name})"), format!("count({name})")]),
-        )
+        .map(|name| format!("sum({})", sane(&format!("{name}_seconds"))))
+        .chain(COUNTS.iter().flat_map(|name| {
+            let sane = sane(name);
+            [format!("sum({sane})"), format!("count({sane})")]
+        }))
         .collect();
     let sql = format!(
-        "SELECT count(*), sum(distance), sum((
-           SELECT sum(approach.count) FROM approach
+        "SELECT count(*), sum({}), sum((
+           SELECT sum({}) FROM approach
            WHERE approach.flight_id = flight.id AND approach.compartment_id = flight.compartment_id
          )), {} FROM flight WHERE {}",
+        sane("distance"),
+        sane("approach.count"),
         sums.join(", "),
         condition.sql()
     );
@@ -186,6 +187,14 @@ pub fn totals(conn: &Connection, filter: &Filter<'_>) -> Result<Totals, StoreErr
                 })
             })?;
     Ok(totals)
+}
+
+/// A column where it holds a whole number that a logbook can have: a text or an absurd number in one row, which any
+/// member's device could write, must not make a whole logbook's totals fail.
+fn sane(column: &str) -> String {
+    format!(
+        "CASE WHEN typeof({column}) = 'integer' AND {column} BETWEEN 0 AND 4294967295 THEN {column} END"
+    )
 }
 
 pub(super) fn copies(

@@ -404,12 +404,13 @@ fn totals_of_sql_are_those_of_the_records() {
 }
 
 #[test]
-fn a_row_of_a_careless_program_does_not_make_a_list_unreadable() {
+fn a_row_of_a_careless_program_spoils_neither_list_nor_totals() {
     let conn = database();
     insert(&conn, "f", HERE, short_flight("2026-01-01", "1.0"));
     conn.execute(
-        "INSERT INTO flight (id, compartment_id, date, total_seconds, landings, out_at, pilot_user_id)
-         VALUES ('g', ?1, 'someday', 'much', -5, 9223372036854775807, x'01')",
+        "INSERT INTO flight (
+           id, compartment_id, date, total_seconds, pic_seconds, landings, out_at, pilot_user_id
+         ) VALUES ('g', ?1, 'someday', 'much', 9223372036854775807, -5, 9223372036854775807, x'01')",
         [HERE.0],
     )
     .unwrap();
@@ -420,6 +421,9 @@ fn a_row_of_a_careless_program_does_not_make_a_list_unreadable() {
     let found = flights::list(&conn, &filter).unwrap();
     assert_eq!(found.len(), 2);
     assert_eq!(found[0].value.flight.landings, None);
+    let totals = flights::totals(&conn, &filter).unwrap();
+    assert_eq!((totals.total, totals.pic), (Seconds(3600), Seconds(0)));
+    assert_eq!((totals.landings.sum, totals.landings.unknown), (1, 1));
 }
 
 #[test]
