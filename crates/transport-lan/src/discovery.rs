@@ -248,6 +248,8 @@ fn loopback() -> Vec<IfKind> {
 
 #[cfg(test)]
 mod tests {
+    use rand::RngExt;
+
     use super::*;
     use crate::instance::InstanceKeys;
 
@@ -304,6 +306,33 @@ mod tests {
             let all = rounded(tags.clone());
             assert_eq!(all.len(), announced);
             assert!(tags.iter().all(|tag| all.contains(tag)));
+        }
+    }
+
+    #[test]
+    fn random_announcements_are_heard_or_not_but_never_harm() {
+        let mut random = rand::rng();
+        for _ in 0..2_000 {
+            let mut value = vec![0; random.random_range(0..250)];
+            random.fill_bytes(&mut value);
+            let name = match random.random_range(0..3) {
+                0 => String::from_utf8_lossy(&value[..value.len().min(20)]).into_owned(),
+                1 => "a".repeat(value.len().min(60)),
+                _ => InstanceKeys::generate().unwrap().public.name(),
+            };
+            let properties = vec![
+                TxtProperty::from(("v", VERSION)),
+                TxtProperty::from(("t0", &value)),
+                TxtProperty::from("t1"),
+            ];
+            let info =
+                ServiceInfo::new(SERVICE, &name, "host.local.", "10.1.2.3", 1, properties).unwrap();
+            let service = ServiceEvent::ServiceResolved(Box::new(info.as_resolved_service()));
+            if let Some(Heard::Announced { tags, .. }) = heard(&service) {
+                assert_eq!(tags.len(), value.len() / size_of::<Tag>());
+            }
+            let removed = ServiceEvent::ServiceRemoved(SERVICE.into(), name);
+            assert_eq!(heard(&removed), None);
         }
     }
 }

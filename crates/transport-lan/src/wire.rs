@@ -216,7 +216,7 @@ impl Opener {
 #[cfg(test)]
 mod tests {
     use aeroedge_transport::Side;
-    use rand::RngExt;
+    use rand::{Rng, RngExt};
 
     use super::*;
     use crate::handshake::shake;
@@ -323,5 +323,40 @@ mod tests {
         sealer.finish();
         let items = open_all(&mut opener, &sealer.sealed).unwrap();
         assert_eq!(items, [Item::Farewell("ü".repeat(FAREWELL_MAX / 2))]);
+    }
+
+    #[tokio::test]
+    async fn random_items_of_a_hostile_peer_end_in_an_error_or_nothing() {
+        let mut random = rand::rng();
+        for _ in 0..500 {
+            let (mut sealer, mut opener) = channel().await;
+            for _ in 0..random.random_range(1..20) {
+                let mut bytes = vec![0; random.random_range(1..300)];
+                random.fill_bytes(&mut bytes);
+                // Known kinds and small lengths reach further than plain noise.
+                bytes[0] %= 4;
+                if let Some(length) = bytes.get_mut(1..3) {
+                    length.fill(0);
+                }
+                sealer.append(&bytes);
+                sealer.finish();
+            }
+            let mut items = Vec::new();
+            let opened = opener.open(&sealer.sealed, &mut items);
+            assert!(matches!(
+                opened,
+                Ok(_) | Err(WireError::UnknownKind { .. } | WireError::TooLarge { .. })
+            ));
+            assert!(opener.body.capacity() <= BODY_START);
+        }
+    }
+
+    #[tokio::test]
+    async fn announced_length_costs_no_memory() {
+        let (mut sealer, mut opener) = channel().await;
+        sealer.append(&(FRAME_LIMIT as u32).to_be_bytes());
+        sealer.finish();
+        assert_eq!(open_all(&mut opener, &sealer.sealed), Ok(Vec::new()));
+        assert!(opener.body.capacity() <= BODY_START);
     }
 }
