@@ -4,17 +4,18 @@
 //! was edited here; so a second import of the same or an overlapping file adds nothing. Undoing works from the entries
 //! themselves and therefore also on another device of the same person.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aeroedge_aviation::foreflight::{Outcome, Parsed, Report, Table};
-use aeroedge_aviation::logbook::{Totals, totals};
+use aeroedge_aviation::logbook::{Flight, Seconds, Totals, totals};
 use aeroedge_ids::{CompartmentId, Millis, UserId};
+use jiff::civil::Date;
 use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::aircraft;
 use crate::flights::{self, ImportMark, LoggedFlight, Pilot};
-use crate::row::{NewRow, StoreError};
+use crate::row::{self, NewRow, StoreError};
 
 /// Where an import goes.
 #[derive(Debug, Clone)]
@@ -125,11 +126,23 @@ pub fn apply_import(
     Ok(report)
 }
 
+const LOOKALIKE: &str = "an entry of the same day, aircraft and total time is there already, with other details: \
+     compare the two and delete one if they are the same flight";
+
 /// What of a file is new to the logbook.
 struct Plan {
     new_flights: Vec<usize>,
     new_aircraft: Vec<usize>,
     known_aircraft: BTreeMap<String, String>,
+    lookalikes: BTreeSet<u32>,
+}
+
+/// What two entries of one flight usually share, whoever typed them.
+type Likeness = (Date, Option<String>, Seconds);
+
+fn likeness(flight: &Flight) -> Likeness {
+    let tail = flight.tail.as_ref().map(|tail| tail.to_uppercase());
+    (flight.date, tail, flight.total)
 }
 
 impl Plan {
@@ -140,6 +153,7 @@ impl Plan {
                AND pilot_user_id IS ?4 AND pilot_person_id IS ?5",
         )?;
         let mut new_flights = Vec::new();
+        let mut recognised: BTreeMap<Likeness, u32> = BTreeMap::new();
         for (index, flight) in parsed.flights.iter().enumerate() {
             let known = known_flight.exists((
                 flight.fingerprint.0,
@@ -148,8 +162,34 @@ impl Plan {
                 target.pilot.user.map(|user| user.0),
                 &target.pilot.person_id,
             ))?;
-            if !known {
+            if known {
+                *recognised.entry(likeness(&flight.flight)).or_default() += 1;
+            } else {
                 new_flights.push(index);
+            }
+        }
+        let mut alike = conn.prepare_cached(
+            "SELECT count(*) FROM flight
+             WHERE date = ?1 AND upper(tail) IS ?2 AND total_seconds = ?3 AND compartment_id = ?4
+               AND pilot_user_id IS ?5 AND pilot_person_id IS ?6",
+        )?;
+        let mut lookalikes = BTreeSet::new();
+        for index in &new_flights {
+            let likeness = likeness(&parsed.flights[*index].flight);
+            let there: u32 = alike.query_row(
+                (
+                    likeness.0.to_string(),
+                    &likeness.1,
+                    likeness.2.0,
+                    target.compartment.0,
+                    target.pilot.user.map(|user| user.0),
+                    &target.pilot.person_id,
+                ),
+                |row| row.get(0),
+            )?;
+            // More than the file itself accounts for: the entry may stand there in other words.
+            if there > recognised.get(&likeness).copied().unwrap_or(0) {
+                lookalikes.insert(parsed.flights[*index].row);
             }
         }
         let mut known_aircraft = BTreeMap::new();
@@ -170,6 +210,7 @@ impl Plan {
             new_flights,
             new_aircraft,
             known_aircraft,
+            lookalikes,
         })
     }
 
@@ -181,10 +222,15 @@ impl Plan {
             .map(|index| parsed.flights[*index].row)
             .collect();
         for row in &mut report.rows {
-            let readable = matches!(row.outcome, Outcome::Imported { .. });
-            if readable && row.table == Table::Flights && new_rows.binary_search(&row.row).is_err()
-            {
-                row.outcome = Outcome::SkippedDuplicate;
+            if row.table != Table::Flights {
+                continue;
+            }
+            if let Outcome::Imported { notes } = &mut row.outcome {
+                if new_rows.binary_search(&row.row).is_err() {
+                    row.outcome = Outcome::SkippedDuplicate;
+                } else if self.lookalikes.contains(&row.row) {
+                    notes.push(LOOKALIKE.to_owned());
+                }
             }
         }
         let added = self
@@ -226,7 +272,7 @@ fn record(
     .execute((
         &report.batch_id,
         target.compartment.0,
-        now.0 as i64,
+        row::integer(now),
         &source.name,
         source.sha256,
         report.imported as i64,
@@ -314,9 +360,9 @@ pub fn undo_import(
 ) -> Result<UndoReport, StoreError> {
     let compartments = compartments_of(conn, batch_id)?;
     let recorded = conn
-        .prepare_cached("UPDATE import_batch SET undone_at = ?2 WHERE id = ?1")?
-        .execute((batch_id, now.0 as i64))?;
-    if compartments.is_empty() && recorded == 0 {
+        .prepare_cached("SELECT 1 FROM import_batch WHERE id = ?1")?
+        .exists([batch_id])?;
+    if compartments.is_empty() && !recorded {
         return Err(StoreError::NotFound {
             table: "import",
             id: batch_id.to_owned(),
@@ -329,8 +375,16 @@ pub fn undo_import(
     for compartment in compartments {
         undo_aircraft(conn, batch_id, compartment, force, &mut report)?;
     }
+    // While force could still take something back, the import is not undone.
+    if report.kept.iter().all(|kept| kept.why == IN_USE) {
+        conn.prepare_cached("UPDATE import_batch SET undone_at = ?2 WHERE id = ?1")?
+            .execute((batch_id, row::integer(now)))?;
+    }
     Ok(report)
 }
+
+const EDITED: &str = "edited since the import";
+const IN_USE: &str = "other flights use it";
 
 fn compartments_of(conn: &Connection, batch_id: &str) -> Result<Vec<CompartmentId>, StoreError> {
     let mut statement = conn.prepare_cached(
@@ -365,7 +419,7 @@ fn undo_flights(
                 table: "flight",
                 id,
                 label: label.split_whitespace().collect::<Vec<_>>().join(" "),
-                why: "edited since the import",
+                why: EDITED,
             });
         } else {
             flights::delete(conn, compartment, &id)?;
@@ -394,8 +448,8 @@ fn undo_aircraft(
         .collect::<Result<Vec<(String, String, bool, bool)>, _>>()?;
     for (id, label, edited, used) in rows {
         let why = match (used, edited && !force) {
-            (true, _) => "other flights use it",
-            (false, true) => "edited since the import",
+            (true, _) => IN_USE,
+            (false, true) => EDITED,
             (false, false) => {
                 aircraft::delete(conn, compartment, &id)?;
                 report.aircraft += 1;

@@ -165,6 +165,50 @@ fn an_entry_edited_here_is_still_recognised() {
 }
 
 #[test]
+fn a_flight_that_was_typed_in_before_is_imported_and_pointed_out() {
+    let conn = database();
+    let mut typed = short_flight("2026-01-01", "1.0");
+    typed.tail = Some("n100aa".into());
+    typed.landings = Some(4);
+    flights::insert(
+        &conn,
+        new_row("mine", HERE),
+        &crate::support::entry(typed, "mine"),
+        &mut ids(),
+    )
+    .unwrap();
+    let parsed = logbook(&[
+        short_flight("2026-01-01", "1.0"),
+        short_flight("2026-01-01", "1.1"),
+    ]);
+    let report = plan_import(&conn, &target(), "batch", &parsed).unwrap();
+    let noted = |row: usize| match &report.report.rows[row].outcome {
+        Outcome::Imported { notes } => notes.iter().any(|note| note.contains("there already")),
+        _ => false,
+    };
+    assert_eq!((report.imported, noted(1), noted(2)), (2, true, false));
+}
+
+#[test]
+fn twins_of_one_day_are_no_lookalikes_of_each_other() {
+    let conn = database();
+    let mut second = short_flight("2026-01-01", "1.0");
+    second.remarks = Some("second circuit session".into());
+    import(
+        &conn,
+        "first",
+        &logbook(&[short_flight("2026-01-01", "1.0")]),
+    );
+    let both = logbook(&[second, short_flight("2026-01-01", "1.0")]);
+    let report = plan_import(&conn, &target(), "second", &both).unwrap();
+    assert_eq!((report.imported, report.duplicates), (1, 1));
+    assert!(report.report.rows.iter().all(|row| match &row.outcome {
+        Outcome::Imported { notes } => notes.is_empty(),
+        _ => true,
+    }));
+}
+
+#[test]
 fn another_pilots_same_rows_are_that_pilots_flights() {
     let conn = database();
     let parsed = logbook(&[short_flight("2026-01-01", "1.0")]);
@@ -256,12 +300,18 @@ fn undo_keeps_what_was_edited_since_unless_forced() {
     let report = undo_import(&conn, "batch", false, NOW).unwrap();
     assert_eq!(report.flights, 1);
     assert_eq!(
+        batches(&conn).unwrap()[0].undone_at_ms,
+        None,
+        "force can still finish it"
+    );
+    assert_eq!(
         (report.kept[0].id.as_str(), report.kept[0].why),
         (edited.id.as_str(), "edited since the import")
     );
     assert_eq!(report.kept[0].label, "2026-02-11 N738VU KPAO KSQL");
     let forced = undo_import(&conn, "batch", true, NOW).unwrap();
     assert_eq!((forced.flights, forced.kept.len()), (1, 0));
+    assert!(batches(&conn).unwrap()[0].undone_at_ms.is_some());
     assert_eq!(content(&conn), [""; 0]);
 }
 
