@@ -107,6 +107,9 @@ impl Head {
 }
 
 /// Verifies many heads at less than half the cost of one by one. Returns the positions of those that fail, in order.
+///
+/// A batch accepts whatever [`Head::verify`] accepts. Beyond that it may accept what only the writer itself could craft
+/// with its own secret key, so nobody can speak for another.
 pub fn verify_all(heads: &[Head]) -> Vec<usize> {
     if heads.len() > 1 && all_verify_as_a_batch(heads) {
         return Vec::new();

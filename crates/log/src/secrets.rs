@@ -28,9 +28,11 @@ const FILE_INFO: &[u8] = b"aeroedge keys v1";
 pub struct DeviceSecrets {
     signing: SigningKey,
     sealing: SealingSecret,
-    /// The last writer of a context is the one in use. They are random, never derived: a copy of this file must not
+    /// In the order they were opened; the last is in use. They are random, never derived: a copy of this file must not
     /// come up with the same next writer as its original.
-    writers: BTreeMap<ContextId, Vec<WriterSecret>>,
+    writers: Vec<WriterSecret>,
+    /// Under which of them this installation is known where.
+    writer_by_context: BTreeMap<ContextId, WriterKey>,
 }
 
 /// The file cannot be used.
@@ -65,7 +67,8 @@ impl DeviceSecrets {
         Self {
             signing: signing_key(rng),
             sealing: SealingSecret::generate(rng),
-            writers: BTreeMap::new(),
+            writers: Vec::new(),
+            writer_by_context: BTreeMap::new(),
         }
     }
 
@@ -89,34 +92,32 @@ impl DeviceSecrets {
         self.signing.sign(message).to_bytes()
     }
 
-    /// Makes `writer` the one in use in `context`; earlier ones are kept.
+    /// Remembers that `writer` is the one in use, and that `context` knows it; earlier ones are kept.
     pub fn add_writer(&mut self, context: ContextId, writer: WriterSecret) {
-        let writers = self.writers.entry(context).or_default();
-        writers.retain(|known| known.key() != writer.key());
-        writers.push(writer);
+        self.writer_by_context.insert(context, writer.key());
+        if self.writer_by_key(writer.key()).is_none() {
+            self.writers.push(writer);
+        }
     }
 
-    /// The writer in use in `context`.
+    /// The writer under which `context` knows this installation.
     pub fn writer(&self, context: ContextId) -> Option<&WriterSecret> {
-        self.writers.get(&context)?.last()
+        self.writer_by_key(*self.writer_by_context.get(&context)?)
     }
 
     /// The writer under which this installation writes in all its contexts; none before the first.
     pub fn writer_in_use(&self) -> Option<&WriterSecret> {
-        self.writers.values().find_map(|writers| writers.last())
+        self.writers.last()
     }
 
     /// The secret of a particular writer, also one no longer in use.
     pub fn writer_by_key(&self, key: WriterKey) -> Option<&WriterSecret> {
-        self.writers
-            .values()
-            .flatten()
-            .find(|writer| writer.key() == key)
+        self.writers.iter().find(|writer| writer.key() == key)
     }
 
-    /// The contexts in which this installation has a writer.
+    /// The contexts that know a writer of this installation.
     pub fn contexts(&self) -> impl Iterator<Item = ContextId> + '_ {
-        self.writers.keys().copied()
+        self.writer_by_context.keys().copied()
     }
 
     /// The file in clear. Whoever reads it is this device.
@@ -184,41 +185,42 @@ impl DeviceSecrets {
 
     fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut writer = Writer::default();
-        writer.array(3);
+        writer.array(4);
         writer.bin(self.signing.as_bytes());
         writer.bin(self.sealing.as_bytes());
         writer.array(self.writers.len());
-        for (context, secrets) in &self.writers {
+        for secret in &self.writers {
+            writer.bin(secret.as_bytes());
+        }
+        writer.array(self.writer_by_context.len());
+        for (context, key) in &self.writer_by_context {
             writer.array(2);
             writer.bin(&context.0);
-            writer.array(secrets.len());
-            for secret in secrets {
-                writer.bin(secret.as_bytes());
-            }
+            writer.bin(&key.0);
         }
         Zeroizing::new(writer.bytes)
     }
 
     fn decode(content: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(content);
-        reader.array_of(3)?;
+        reader.array_of(4)?;
         let signing = SigningKey::from_bytes(&Zeroizing::new(reader.bytes()?));
         let sealing = SealingSecret::from_bytes(reader.bytes()?);
-        let mut writers = BTreeMap::new();
+        let mut writers = Vec::new();
+        for _ in 0..reader.array()? {
+            writers.push(WriterSecret::from_bytes(reader.bytes()?));
+        }
+        let mut writer_by_context = BTreeMap::new();
         for _ in 0..reader.array()? {
             reader.array_of(2)?;
-            let context = ContextId(reader.bytes()?);
-            let mut secrets = Vec::new();
-            for _ in 0..reader.array()? {
-                secrets.push(WriterSecret::from_bytes(reader.bytes()?));
-            }
-            writers.insert(context, secrets);
+            writer_by_context.insert(ContextId(reader.bytes()?), WriterKey(reader.bytes()?));
         }
         reader.finish()?;
         Ok(Self {
             signing,
             sealing,
             writers,
+            writer_by_context,
         })
     }
 }
@@ -281,6 +283,28 @@ mod tests {
                 secrets.writer(context).unwrap().key()
             );
         }
+    }
+
+    #[test]
+    fn the_writer_opened_last_is_in_use_whatever_the_contexts_are_called() {
+        let mut rng = ChaCha20Rng::seed_from_u64(4);
+        let mut secrets = DeviceSecrets::generate(&mut rng);
+        assert!(secrets.writer_in_use().is_none());
+        let (old, new) = (
+            WriterSecret::generate(&mut rng),
+            WriterSecret::generate(&mut rng),
+        );
+        for context in [1, 3] {
+            secrets.add_writer(ContextId([context; 16]), old.clone());
+        }
+        secrets.add_writer(ContextId([3; 16]), new.clone());
+        let file = secrets.to_file(&mut rng);
+        let secrets = DeviceSecrets::from_file(&file, None, Stretch::FOR_TESTS).unwrap();
+        assert_eq!(secrets.writer_in_use().unwrap().key(), new.key());
+        assert_eq!(secrets.writer(ContextId([1; 16])).unwrap().key(), old.key());
+        assert_eq!(secrets.writer(ContextId([3; 16])).unwrap().key(), new.key());
+        assert!(secrets.writer_by_key(old.key()).is_some());
+        assert_eq!(secrets.contexts().count(), 2);
     }
 
     #[test]

@@ -347,6 +347,24 @@ fn control() -> Value {
     })
 }
 
+fn key_files() -> Value {
+    let mut rng = ChaCha20Rng::seed_from_u64(11);
+    let mut secrets = DeviceSecrets::generate(&mut rng);
+    secrets.add_writer(
+        ContextId(counting(1)),
+        WriterSecret::from_bytes(counting(0x31)),
+    );
+    json!({
+        "device": hex(secrets.device().0),
+        "sealing_public": hex(secrets.sealing_key().0),
+        "context": hex(counting::<16>(1)),
+        "writer": hex(WriterSecret::from_bytes(counting(0x31)).key().0),
+        "in_clear": hex(&*secrets.to_file(&mut rng)),
+        "passphrase": "open sesame",
+        "sealed": hex(secrets.to_sealed_file("open sesame", Stretch::FORMAT, &mut rng).unwrap()),
+    })
+}
+
 fn links() -> Value {
     let link = InviteLink {
         context: ContextId(counting(1)),
@@ -372,6 +390,7 @@ fn all() -> String {
         "head": head(),
         "entries": entries(),
         "control": control(),
+        "key_file": key_files(),
         "link": links(),
     });
     format!("{vectors:#}\n")
@@ -447,6 +466,23 @@ fn the_pinned_bytes_are_read_as_they_were_meant() {
     let rejected: Vec<_> = roster.rejected().keys().map(|hash| hex(hash.0)).collect();
     assert_eq!(json!(rejected), control["rejected"]);
     assert_eq!(rejected.len(), 1, "only the unknown action is ignored");
+
+    for (file, passphrase) in [
+        ("in_clear", None),
+        ("sealed", vectors["key_file"]["passphrase"].as_str()),
+    ] {
+        let file = bytes(&vectors["key_file"][file]);
+        let secrets = DeviceSecrets::from_file(&file, passphrase, Stretch::FORMAT).unwrap();
+        assert_eq!(hex(secrets.device().0), vectors["key_file"]["device"]);
+        assert_eq!(
+            hex(secrets.sealing_key().0),
+            vectors["key_file"]["sealing_public"]
+        );
+        let writer = secrets
+            .writer(ContextId(array(&vectors["key_file"]["context"])))
+            .unwrap();
+        assert_eq!(hex(writer.key().0), vectors["key_file"]["writer"]);
+    }
 
     let link = InviteLink::parse(vectors["link"]["https"].as_str().unwrap()).unwrap();
     assert_eq!(
