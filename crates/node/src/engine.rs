@@ -17,7 +17,7 @@ use crate::beacon::Tags;
 use crate::jobs::{Finish, Job, LinkId, Question, ToLink};
 use crate::peers::Peers;
 use crate::status::Notice;
-use crate::store::{ControlReceived, JoinState, Judgement, Moved, Store, StoreError};
+use crate::store::{ControlReceived, JoinState, Judgement, Received, Store, StoreError};
 
 /// A group is closed after this time even if more is queued, so that what was done becomes durable soon.
 const GROUP_TIME: Duration = Duration::from_millis(4);
@@ -27,6 +27,8 @@ const GROUP_BYTES: usize = 4 << 20;
 const MERGE_BYTES: usize = 1 << 20;
 /// How often the database is looked at for what other processes wrote.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often entries that wait are tried again although nothing they wait for has come: time may have.
+const SETTLE_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs after each group in which rows changed by merging, on the thread of the database, before the group is durable:
 /// what it writes is durable with it.
@@ -42,11 +44,14 @@ pub(crate) struct Thread<S: Store> {
     /// Control entries held, by context, as the sessions were last told.
     control: BTreeMap<ContextId, usize>,
     joins: BTreeMap<ContextId, JoinState>,
+    /// What may be offered, as the sessions were last told.
+    offered: BTreeMap<(ContextId, CompartmentId), Frontier>,
     /// What this device may speak of.
     credentials: Vec<Credential>,
     spoken: Vec<Spoken>,
-    /// Looked at since the last group.
+    /// When what other processes write was last looked for, and when what waits was last tried.
     last_look: Instant,
+    last_settled: Instant,
 }
 
 struct LinkState {
@@ -71,16 +76,23 @@ struct Spoken {
     joining: bool,
 }
 
+/// A compartment of a context.
+type Place = (ContextId, CompartmentId);
+
 /// What a group has to do at its end.
 struct Group<S: Store> {
     finishes: Vec<Finish>,
     /// Entries that were taken in, to be acknowledged once durable.
     applied: Vec<(LinkId, BatchId, Vec<WriterKey>)>,
-    moved: BTreeMap<(ContextId, CompartmentId), Frontier>,
+    /// Logs that were taken in.
+    taken: BTreeMap<Place, Frontier>,
     touched: Vec<S::Touched>,
     /// Whether the control history may have changed.
     may_have_control: bool,
+    /// Something may have to become durable.
     wrote: bool,
+    /// Another process wrote.
+    foreign: bool,
     bytes: usize,
 }
 
@@ -89,22 +101,21 @@ impl<S: Store> Group<S> {
         Self {
             finishes: Vec::new(),
             applied: Vec::new(),
-            moved: BTreeMap::new(),
+            taken: BTreeMap::new(),
             touched: Vec::new(),
             may_have_control: false,
             wrote: false,
+            foreign: false,
             bytes: 0,
         }
     }
 }
 
-/// Batches of one link and compartment that are merged together.
+/// Batches of one link that are merged together.
 struct Waiting {
     link: LinkId,
-    context: ContextId,
-    compartment: CompartmentId,
-    batches: Vec<BatchId>,
-    runs: Vec<Run>,
+    ids: Vec<BatchId>,
+    batches: Vec<(ContextId, CompartmentId, Vec<Run>)>,
     bytes: usize,
 }
 
@@ -125,9 +136,11 @@ impl<S: Store> Thread<S> {
             links: BTreeMap::new(),
             control: BTreeMap::new(),
             joins: BTreeMap::new(),
+            offered: BTreeMap::new(),
             credentials: Vec::new(),
             spoken: Vec::new(),
             last_look: Instant::now(),
+            last_settled: Instant::now(),
         }
     }
 
@@ -150,17 +163,29 @@ impl<S: Store> Thread<S> {
     }
 
     fn begin(&mut self) -> Result<(), StoreError> {
-        let now = clock();
-        self.store.refresh(now)?;
-        self.store.make_durable(now)?;
-        for (context, _) in self.store.contexts()? {
-            for compartment in self.store.compartments(context)? {
-                let own = self.store.own_frontier(compartment)?;
-                self.peers.start_own(compartment, &own);
+        self.store.refresh()?;
+        self.store.make_durable()?;
+        self.store.settle(clock())?;
+        for (place, frontier) in self.frontiers()? {
+            for (writer, seq) in &frontier {
+                if self.store.is_own(*writer) {
+                    self.peers.own_at_start(place.1, *writer, *seq);
+                }
             }
+            self.offered.insert(place, frontier);
         }
         self.look_at_control();
         self.compare_credentials()
+    }
+
+    fn frontiers(&mut self) -> Result<Vec<(Place, Frontier)>, StoreError> {
+        let mut frontiers = Vec::new();
+        for (context, _) in self.store.contexts()? {
+            for compartment in self.store.compartments(context)? {
+                frontiers.push(((context, compartment), self.store.frontier(compartment)?));
+            }
+        }
+        Ok(frontiers)
     }
 
     /// One group; `false` when told to stop.
@@ -185,15 +210,8 @@ impl<S: Store> Thread<S> {
                         runs,
                     },
                 ) => {
-                    self.queue(
-                        &mut group,
-                        &mut waiting,
-                        link,
-                        batch,
-                        context,
-                        compartment,
-                        runs,
-                    );
+                    let batch = (batch, context, compartment, runs);
+                    self.queue(&mut group, &mut waiting, link, batch);
                 }
                 other => {
                     // Answers keep the order of questions: what a call reads includes what was received before.
@@ -247,14 +265,41 @@ impl<S: Store> Thread<S> {
         }
     }
 
-    /// Looks for what other processes wrote.
+    /// Looks for what other processes wrote, and now and then for what waits.
     fn look(&mut self, group: &mut Group<S>) {
         self.last_look = Instant::now();
-        group.may_have_control = true;
-        group.wrote = true;
-        match self.store.refresh(clock()) {
-            Ok(moved) => note_moved(&mut group.moved, &self.peers, &moved),
+        match self.store.refresh() {
+            Ok(false) => {}
+            Ok(true) => {
+                group.may_have_control = true;
+                group.wrote = true;
+                group.foreign = true;
+            }
             Err(error) => tracing::error!(%error, "looking for what other processes wrote"),
+        }
+        if group.foreign || self.last_settled.elapsed() >= SETTLE_EVERY {
+            self.settle(group);
+        }
+    }
+
+    /// Merges what waited.
+    fn settle(&mut self, group: &mut Group<S>) {
+        self.last_settled = Instant::now();
+        match self.store.settle(clock()) {
+            Ok(received) => self.note(group, received),
+            Err(error) => tracing::error!(%error, "merging what waited"),
+        }
+    }
+
+    /// Notes what merging did.
+    fn note(&self, group: &mut Group<S>, received: Received<S::Touched>) {
+        for context in received.contexts {
+            self.peers
+                .changed(Some(context), received.tables.iter().cloned());
+        }
+        if let Some(touched) = received.touched {
+            group.touched.push(touched);
+            group.wrote = true;
         }
     }
 
@@ -360,11 +405,7 @@ impl<S: Store> Thread<S> {
                 }
                 self.tell(link, Event::EndContext { context, reason });
             }
-            Judgement::Accepted(readable) => {
-                let mut compartments = BTreeMap::new();
-                for compartment in readable {
-                    compartments.insert(compartment, self.store.frontier(compartment)?);
-                }
+            Judgement::Accepted(compartments) => {
                 let accepted = Accepted {
                     device,
                     message,
@@ -384,103 +425,92 @@ impl<S: Store> Thread<S> {
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one question")]
     fn queue(
         &mut self,
         group: &mut Group<S>,
         waiting: &mut Option<Waiting>,
         link: LinkId,
-        batch: BatchId,
-        context: ContextId,
-        compartment: CompartmentId,
-        runs: Vec<Run>,
+        (id, context, compartment, runs): (BatchId, ContextId, CompartmentId, Vec<Run>),
     ) {
         let bytes: usize = runs.iter().map(Run::cost).sum();
         group.bytes += bytes;
-        if let Some(same) = waiting.as_mut().filter(|same| {
-            (same.link, same.context, same.compartment) == (link, context, compartment)
-                && same.bytes + bytes <= MERGE_BYTES
-        }) {
-            same.batches.push(batch);
-            same.runs.extend(runs);
+        let fits =
+            |waiting: &&mut Waiting| waiting.link == link && waiting.bytes + bytes <= MERGE_BYTES;
+        if let Some(same) = waiting.as_mut().filter(fits) {
+            same.ids.push(id);
+            same.batches.push((context, compartment, runs));
             same.bytes += bytes;
             return;
         }
         self.merge(group, waiting.take());
         *waiting = Some(Waiting {
             link,
-            context,
-            compartment,
-            batches: vec![batch],
-            runs,
+            ids: vec![id],
+            batches: vec![(context, compartment, runs)],
             bytes,
         });
     }
 
     fn merge(&mut self, group: &mut Group<S>, waiting: Option<Waiting>) {
         let Some(Waiting {
-            link,
-            context,
-            compartment,
-            batches,
-            runs,
-            ..
+            link, ids, batches, ..
         }) = waiting
         else {
             return;
         };
         group.wrote = true;
-        match self
-            .store
-            .receive_entries(context, compartment, runs, clock())
-        {
-            Ok(received) => {
-                if !received.changed.is_empty() {
-                    group
-                        .moved
-                        .entry((context, compartment))
-                        .or_default()
-                        .extend(received.changed);
-                    self.peers.received();
-                }
-                if !received.tables.is_empty() {
-                    self.peers.changed(Some(context), received.tables);
-                }
-                group.touched.extend(received.touched);
-                group.applied.extend(
-                    batches
-                        .into_iter()
-                        .map(|batch| (link, batch, received.declined.clone())),
-                );
-            }
+        let mut received = match self.store.receive_entries(&batches, clock()) {
+            Ok(received) => received,
             Err(error) => {
-                tracing::error!(link = link.0, %context, %error, "taking in entries");
-                self.tell(link, Event::StoreFailed);
+                tracing::error!(link = link.0, %error, "taking in entries");
+                return self.tell(link, Event::StoreFailed);
             }
+        };
+        for (id, (context, compartment, runs)) in ids.into_iter().zip(&batches) {
+            if let Some(changed) = received
+                .changed
+                .remove(compartment)
+                .filter(|changed| !changed.is_empty())
+            {
+                group
+                    .taken
+                    .entry((*context, *compartment))
+                    .or_default()
+                    .extend(changed);
+                self.peers.received();
+            }
+            let declined = |writer: &WriterKey| runs.iter().any(|run| run.writer == *writer);
+            let declined = received.declined.iter().copied().filter(declined).collect();
+            group.applied.push((link, id, declined));
         }
+        self.note(group, received);
     }
 
     /// Makes the group durable, then tells everybody.
     fn finish(&mut self, mut group: Group<S>) {
+        if group.may_have_control {
+            // Entries may have waited for just this.
+            self.settle(&mut group);
+        }
         if !group.touched.is_empty()
             && let Some(hook) = &mut self.after_merge
         {
             hook(&mut self.store, std::mem::take(&mut group.touched));
-            group.wrote = true;
         }
-        // Entries of others first, so that own ones, which follow from them, come after.
-        let taken_in = std::mem::take(&mut group.moved);
         let durable = if group.wrote {
-            self.store.make_durable(clock())
+            self.store.make_durable()
         } else {
-            Ok(Vec::new())
+            Ok(false)
         };
         let failed = match durable {
-            Ok(moved) => {
-                for ((context, compartment), changed) in taken_in {
-                    self.spread(context, compartment, &changed, Origin::Elsewhere);
+            Ok(own) => {
+                for (place, changed) in std::mem::take(&mut group.taken) {
+                    self.offered.entry(place).or_default().extend(&changed);
+                    self.spread(place, &changed, Origin::Elsewhere);
                 }
-                note_moved(&mut group.moved, &self.peers, &moved);
+                if own || group.foreign {
+                    self.spread_own();
+                }
                 None
             }
             Err(error) => {
@@ -488,10 +518,6 @@ impl<S: Store> Thread<S> {
                 Some(error)
             }
         };
-        for ((context, compartment), changed) in std::mem::take(&mut group.moved) {
-            self.spread(context, compartment, &changed, Origin::Here);
-            self.peers.changed(Some(context), []);
-        }
         for (link, batch, declined) in group.applied {
             let event = if failed.is_some() {
                 Event::StoreFailed
@@ -508,13 +534,33 @@ impl<S: Store> Thread<S> {
         }
     }
 
-    fn spread(
-        &self,
-        context: ContextId,
-        compartment: CompartmentId,
-        changed: &Frontier,
-        origin: Origin,
-    ) {
+    /// Tells sessions what this device, or another process on its database, has added.
+    fn spread_own(&mut self) {
+        let frontiers = match self.frontiers() {
+            Ok(frontiers) => frontiers,
+            Err(error) => return tracing::error!(%error, "reading what may be offered"),
+        };
+        for (place, frontier) in frontiers {
+            let told = self.offered.entry(place).or_default();
+            let changed: Frontier = frontier
+                .into_iter()
+                .filter(|(writer, seq)| told.get(writer) < Some(seq))
+                .collect();
+            if changed.is_empty() {
+                continue;
+            }
+            told.extend(&changed);
+            for (writer, seq) in &changed {
+                if self.store.is_own(*writer) {
+                    self.peers.own_moved(place.1, *writer, *seq);
+                }
+            }
+            self.peers.changed(Some(place.0), []);
+            self.spread(place, &changed, Origin::Here);
+        }
+    }
+
+    fn spread(&self, (context, compartment): Place, changed: &Frontier, origin: Origin) {
         for state in self.links.values() {
             let shares = state
                 .accepted
@@ -583,6 +629,19 @@ impl<S: Store> Thread<S> {
                 self.peers.notify(Notice::Join(*context, state.clone()));
             }
         }
+        for context in self
+            .joins
+            .keys()
+            .filter(|context| !joins.contains_key(context))
+        {
+            let joined = self.control.contains_key(context);
+            let state = if joined {
+                JoinState::Joined
+            } else {
+                JoinState::GivenUp
+            };
+            self.peers.notify(Notice::Join(*context, state));
+        }
         self.joins = joins;
         true
     }
@@ -641,22 +700,6 @@ impl<S: Store> Thread<S> {
         }
         self.tags.send_replace(self.store.tags()?);
         Ok(())
-    }
-}
-
-fn note_moved(
-    all: &mut BTreeMap<(ContextId, CompartmentId), Frontier>,
-    peers: &Peers,
-    moved: &[Moved],
-) {
-    if moved.is_empty() {
-        return;
-    }
-    peers.own_moved(moved);
-    for one in moved {
-        all.entry((one.context, one.compartment))
-            .or_default()
-            .insert(one.writer, one.seq);
     }
 }
 

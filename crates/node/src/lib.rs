@@ -21,6 +21,4 @@ pub use beacon::Tags;
 pub use engine::AfterMerge;
 pub use node::{CallError, Config, Node, NodeHandle, StartError, Stopped};
 pub use status::{LinkFigures, Notice, PeerState, PeerStatus, Rejections, SyncState, SyncStatus};
-pub use store::{
-    ControlReceived, EntriesRead, JoinState, Judgement, Moved, Received, Store, StoreError,
-};
+pub use store::{ControlReceived, EntriesRead, JoinState, Judgement, Received, Store, StoreError};

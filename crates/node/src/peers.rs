@@ -17,7 +17,6 @@ use crate::jobs::LinkId;
 use crate::status::{
     LinkFigures, Notice, PeerState, PeerStatus, Rejections, SyncState, SyncStatus,
 };
-use crate::store::Moved;
 
 /// Links opened closer together than this crossed on their way.
 const CROSSING: Duration = Duration::from_secs(3);
@@ -264,30 +263,22 @@ impl Peers {
     }
 
     /// What was here before the node started counts as confirmed: nobody remembers by whom it was not.
-    pub(crate) fn start_own(&self, compartment: CompartmentId, frontier: &Frontier) {
-        let mut inner = self.lock();
-        for (writer, seq) in frontier {
-            let own = Own {
-                offered: *seq,
-                confirmed: *seq,
-            };
-            inner.own.entry((compartment, *writer)).or_insert(own);
-        }
+    pub(crate) fn own_at_start(&self, compartment: CompartmentId, writer: WriterKey, seq: Seq) {
+        let own = Own {
+            offered: seq,
+            confirmed: seq,
+        };
+        self.lock().own.insert((compartment, writer), own);
     }
 
-    /// Entries written here may be offered.
-    pub(crate) fn own_moved(&self, moved: &[Moved]) {
+    /// Entries written here may be offered up to there.
+    pub(crate) fn own_moved(&self, compartment: CompartmentId, writer: WriterKey, seq: Seq) {
         let mut inner = self.lock();
-        for moved in moved {
-            let own = inner
-                .own
-                .entry((moved.compartment, moved.writer))
-                .or_insert(Own {
-                    offered: Seq::NONE,
-                    confirmed: Seq::NONE,
-                });
-            own.offered = own.offered.max(moved.seq);
-        }
+        let own = inner.own.entry((compartment, writer)).or_insert(Own {
+            offered: Seq::NONE,
+            confirmed: Seq::NONE,
+        });
+        own.offered = own.offered.max(seq);
         drop(inner);
         self.due.notify_one();
     }
@@ -526,15 +517,9 @@ mod tests {
     fn pending_counts_what_nobody_confirmed() {
         let peers = peers();
         let (compartment, writer) = (CompartmentId([1; 16]), WriterKey([2; 32]));
-        peers.start_own(compartment, &Frontier::from([(writer, Seq(10))]));
+        peers.own_at_start(compartment, writer, Seq(10));
         assert_eq!(peers.status().pending, 0);
-        let moved = Moved {
-            context: CONTEXT,
-            compartment,
-            writer,
-            seq: Seq(13),
-        };
-        peers.own_moved(&[moved]);
+        peers.own_moved(compartment, writer, Seq(13));
         assert_eq!(peers.status().pending, 3);
         peers.confirmed(compartment, &Frontier::from([(writer, Seq(12))]));
         assert_eq!(peers.status().pending, 1);

@@ -2,11 +2,11 @@
 //!
 //! Everything is called on one thread. Nothing here waits for a network, and no method is called while another runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::Arc;
 
-use aeroedge_ids::{CompartmentId, ContextId, ControlHash, DeviceKey, Millis, Seq, WriterKey};
+use aeroedge_ids::{CompartmentId, ContextId, ControlHash, DeviceKey, Millis, WriterKey};
 use aeroedge_protocol::{Credential, Cursor, EndReason, Frontier, LinkKind, Run, Signature};
 
 use crate::beacon::Tags;
@@ -16,7 +16,7 @@ pub type StoreError = Box<dyn Error + Send + Sync>;
 
 /// The database of one device, with its keys.
 pub trait Store: Send + 'static {
-    /// What merging changed, in the words of the program: handed to its hook after each group of batches.
+    /// What merging changed, in the words of the store: handed to the program's hook after each group of batches.
     type Touched: Send + 'static;
 
     /// The key of this device.
@@ -78,41 +78,30 @@ pub trait Store: Send + 'static {
         bytes_max: usize,
     ) -> Result<EntriesRead, StoreError>;
 
-    /// Checks, stores and merges entries. They need not be durable before [`Store::make_durable`].
+    /// Checks, stores and merges entries that came over one link. They need not be durable before
+    /// [`Store::make_durable`].
     fn receive_entries(
         &mut self,
-        context: ContextId,
-        compartment: CompartmentId,
-        runs: Vec<Run>,
+        batches: &[(ContextId, CompartmentId, Vec<Run>)],
         now: Millis,
     ) -> Result<Received<Self::Touched>, StoreError>;
 
-    /// Makes everything so far durable, signs what was written here, and says which own logs may be offered further
-    /// than before. Costs nothing when there is nothing to do.
-    fn make_durable(&mut self, now: Millis) -> Result<Vec<Moved>, StoreError>;
+    /// Merges stored entries that waited for control entries or for their time to come.
+    fn settle(&mut self, now: Millis) -> Result<Received<Self::Touched>, StoreError>;
 
-    /// Notices what another process wrote to the same database, and what time alone has made due. Costs next to nothing
-    /// when there is nothing.
-    fn refresh(&mut self, now: Millis) -> Result<Vec<Moved>, StoreError>;
+    /// Makes everything so far durable and signs what was written here; whether any own log may be offered further than
+    /// before. Costs nothing when there is nothing to do.
+    fn make_durable(&mut self) -> Result<bool, StoreError>;
 
-    /// How far joining has come, for every context that is being joined or was since the start.
+    /// Notices what another process wrote to the same database; whether it wrote anything. Costs next to nothing when it
+    /// did not.
+    fn refresh(&mut self) -> Result<bool, StoreError>;
+
+    /// How far joining has come, for every context that is being joined.
     fn joins(&mut self) -> Vec<(ContextId, JoinState)>;
 
-    /// Entries written here that may be offered, by compartment, for telling how many nobody has confirmed.
-    fn own_frontier(&mut self, compartment: CompartmentId) -> Result<Frontier, StoreError>;
-}
-
-/// A log that may be offered further than before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moved {
-    /// The context.
-    pub context: ContextId,
-    /// The compartment.
-    pub compartment: CompartmentId,
-    /// Whose log.
-    pub writer: WriterKey,
-    /// Up to here.
-    pub seq: Seq,
+    /// Whether a log is written here.
+    fn is_own(&self, writer: WriterKey) -> bool;
 }
 
 /// What became of control entries.
@@ -127,8 +116,8 @@ pub enum ControlReceived {
 /// What is thought of a peer's proof.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Judgement {
-    /// It belongs to the context; both may read these compartments.
-    Accepted(BTreeSet<CompartmentId>),
+    /// It belongs to the context; both may read these compartments, of which this device may offer so much.
+    Accepted(BTreeMap<CompartmentId, Frontier>),
     /// It does not: the context ends on that link.
     Refused(EndReason),
 }
@@ -148,12 +137,14 @@ pub struct EntriesRead {
 #[derive(Debug, Clone)]
 pub struct Received<T> {
     /// Logs that may be offered further than before.
-    pub changed: Frontier,
+    pub changed: BTreeMap<CompartmentId, Frontier>,
     /// Writers whose entries did not hold.
     pub declined: Vec<WriterKey>,
-    /// Tables whose rows changed.
+    /// Contexts and tables whose rows changed.
+    pub contexts: BTreeSet<ContextId>,
+    /// The tables.
     pub tables: BTreeSet<String>,
-    /// The same in the words of the program, if anything changed.
+    /// The same in the words of the store, if anything changed.
     pub touched: Option<T>,
 }
 
@@ -166,6 +157,8 @@ pub enum JoinState {
     WrongSecret,
     /// The history refuses it; the sentence says why.
     Refused(String),
-    /// This device is a member.
+    /// This device is a member. Told once.
     Joined,
+    /// Given up.
+    GivenUp,
 }

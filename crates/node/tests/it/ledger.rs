@@ -9,7 +9,7 @@ use aeroedge_ids::{
     CompartmentId, ContextId, ControlHash, DeviceKey, EntryHash, Millis, Seq, WriterKey,
 };
 use aeroedge_node::{
-    ControlReceived, EntriesRead, JoinState, Judgement, Moved, Received, Store, StoreError, Tags,
+    ControlReceived, EntriesRead, JoinState, Judgement, Received, Store, StoreError, Tags,
 };
 use aeroedge_protocol::{
     Credential, Cursor, EndReason, Frontier, LinkKind, Run, Signature, WireHead,
@@ -108,7 +108,7 @@ impl Ledger {
 
     pub(crate) fn become_member_of(&mut self, context: ContextId) {
         self.member_of.insert(context);
-        self.joins.push((context, JoinState::Joined));
+        self.joins.push((context, JoinState::Searching));
     }
 
     fn append(&mut self, writer: WriterKey, bytes: Vec<u8>) {
@@ -216,7 +216,7 @@ impl Store for Ledger {
         Ok(if self.revoked.contains(&device) {
             Judgement::Refused(EndReason::Revoked)
         } else {
-            Judgement::Accepted(BTreeSet::from([COMPARTMENT]))
+            Judgement::Accepted(BTreeMap::from([(COMPARTMENT, self.frontier(COMPARTMENT)?)]))
         })
     }
 
@@ -285,45 +285,53 @@ impl Store for Ledger {
 
     fn receive_entries(
         &mut self,
-        _: ContextId,
-        _: CompartmentId,
-        runs: Vec<Run>,
+        batches: &[(ContextId, CompartmentId, Vec<Run>)],
         _: Millis,
     ) -> Result<Received<usize>, StoreError> {
         if self.faults.fail_receiving.load(Ordering::Relaxed) > 0 {
             self.faults.fail_receiving.fetch_sub(1, Ordering::Relaxed);
             return Err("the disk is full".into());
         }
+        let mut changed = Frontier::new();
         let mut received = Received {
-            changed: Frontier::new(),
-            declined: Vec::new(),
+            contexts: BTreeSet::from([CONTEXT]),
             tables: BTreeSet::from(["note".to_owned()]),
             touched: Some(0),
+            changed: BTreeMap::new(),
+            declined: Vec::new(),
         };
-        for run in runs {
+        for run in batches.iter().flat_map(|(_, _, runs)| runs) {
             let known = self.logs.get(&run.writer).map_or(0, |log| log.len() as u64);
             if run.first.0 > known + 1 {
                 received.declined.push(run.writer);
                 continue;
             }
-            for (offset, entry) in run.entries.into_iter().enumerate() {
+            for (offset, entry) in run.entries.iter().enumerate() {
                 self.faults.outstanding.add(-(entry.len() as i64));
                 if run.first.0 + offset as u64 > known {
-                    self.append(run.writer, entry);
+                    self.append(run.writer, entry.clone());
                 }
             }
-            received
-                .changed
-                .insert(run.writer, Seq(self.offered(run.writer)));
+            changed.insert(run.writer, Seq(self.offered(run.writer)));
         }
+        received.changed.insert(COMPARTMENT, changed);
         Ok(received)
     }
 
-    fn make_durable(&mut self, _: Millis) -> Result<Vec<Moved>, StoreError> {
+    fn settle(&mut self, _: Millis) -> Result<Received<usize>, StoreError> {
+        Ok(Received {
+            contexts: BTreeSet::new(),
+            tables: BTreeSet::new(),
+            touched: None,
+            changed: BTreeMap::new(),
+            declined: Vec::new(),
+        })
+    }
+
+    fn make_durable(&mut self) -> Result<bool, StoreError> {
         self.faults.durable_calls.fetch_add(1, Ordering::Relaxed);
-        std::thread::sleep(Duration::from_millis(
-            self.faults.durable_takes_ms.load(Ordering::Relaxed),
-        ));
+        let pause = self.faults.durable_takes_ms.load(Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(pause));
         if self.faults.fail_durable.load(Ordering::Relaxed) > 0 {
             return Err("the disk is full".into());
         }
@@ -331,31 +339,25 @@ impl Store for Ledger {
             .logs
             .get(&self.writer)
             .map_or(0, |log| log.len() as u64);
-        if held == self.durable {
-            return Ok(Vec::new());
-        }
+        let moved = held != self.durable;
         self.durable = held;
-        Ok(vec![Moved {
-            context: CONTEXT,
-            compartment: COMPARTMENT,
-            writer: self.writer,
-            seq: Seq(held),
-        }])
+        Ok(moved)
     }
 
-    fn refresh(&mut self, _: Millis) -> Result<Vec<Moved>, StoreError> {
+    fn refresh(&mut self) -> Result<bool, StoreError> {
         let foreign = std::mem::take(&mut *self.faults.foreign.lock().unwrap());
+        let any = !foreign.is_empty();
         for entry in foreign {
             self.write(entry);
         }
-        Ok(Vec::new())
+        Ok(any)
     }
 
     fn joins(&mut self) -> Vec<(ContextId, JoinState)> {
         self.joins.clone()
     }
 
-    fn own_frontier(&mut self, _: CompartmentId) -> Result<Frontier, StoreError> {
-        Ok(Frontier::from([(self.writer, Seq(self.durable))]))
+    fn is_own(&self, writer: WriterKey) -> bool {
+        writer == self.writer
     }
 }
