@@ -27,10 +27,12 @@ mod write;
 
 pub use audit::{Revision, RevisionKind};
 pub use device::{Device, DeviceError, Options};
-pub use exchange::{PeerRefused, ReceiveError, Received};
+pub use exchange::{PeerAcceptError, PeerRefused, ReceiveError, Received};
 pub use intake::Declined;
 pub use keys::{KeyStore, KeysInMemory};
-pub use membership::{ContextSummary, ControlReceived, Invitation, JoinState, MembershipError};
+pub use membership::{
+    ContextSummary, ControlReceived, Invitation, JoinState, MembershipError, ReceiveControlError,
+};
 pub use merging::{HOLD_BACK_MS, Merged, Waiting};
 pub use offer::EntriesRead;
 pub use schema::SchemaError;

@@ -168,7 +168,7 @@ impl<S: Store> Thread<S> {
         self.store.settle(clock())?;
         for (place, frontier) in self.frontiers()? {
             for (writer, seq) in &frontier {
-                if self.store.is_own(*writer) {
+                if self.store.is_own(place.0, *writer) {
                     self.peers.own_at_start(place.1, *writer, *seq);
                 }
             }
@@ -551,7 +551,7 @@ impl<S: Store> Thread<S> {
             }
             told.extend(&changed);
             for (writer, seq) in &changed {
-                if self.store.is_own(*writer) {
+                if self.store.is_own(place.0, *writer) {
                     self.peers.own_moved(place.1, *writer, *seq);
                 }
             }
@@ -625,9 +625,18 @@ impl<S: Store> Thread<S> {
             return false;
         }
         for (context, state) in &joins {
-            if self.joins.get(context) != Some(state) {
-                self.peers.notify(Notice::Join(*context, state.clone()));
+            let before = self.joins.get(context);
+            if before == Some(state) {
+                continue;
             }
+            if before.is_some() && *state == JoinState::Searching {
+                // Another secret: who was asked before has to be asked anew.
+                for link in self.links.values_mut() {
+                    link.spoken
+                        .retain(|spoken| !(spoken.joining && spoken.context == *context));
+                }
+            }
+            self.peers.notify(Notice::Join(*context, state.clone()));
         }
         for context in self
             .joins
@@ -693,7 +702,11 @@ impl<S: Store> Thread<S> {
                 .spoken
                 .iter()
                 .any(|spoken| !state.spoken.contains(spoken));
-            if more {
+            let given_up = state
+                .spoken
+                .iter()
+                .any(|spoken| spoken.joining && !self.spoken.contains(spoken));
+            if more || given_up {
                 state.spoken.clone_from(&self.spoken);
                 let _ = state.events.send(ToLink::Restart);
             }

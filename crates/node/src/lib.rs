@@ -8,6 +8,7 @@
 //! link, `peers` who is there, `node` what a program holds.
 
 mod beacon;
+mod device;
 mod engine;
 mod jobs;
 mod link;
@@ -18,6 +19,7 @@ mod status;
 mod store;
 
 pub use beacon::Tags;
+pub use device::MergedRows;
 pub use engine::AfterMerge;
 pub use node::{CallError, Config, Node, NodeHandle, StartError, Stopped};
 pub use status::{LinkFigures, Notice, PeerState, PeerStatus, Rejections, SyncState, SyncStatus};

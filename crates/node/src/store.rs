@@ -101,7 +101,7 @@ pub trait Store: Send + 'static {
     fn joins(&mut self) -> Vec<(ContextId, JoinState)>;
 
     /// Whether a log is written here.
-    fn is_own(&self, writer: WriterKey) -> bool;
+    fn is_own(&self, context: ContextId, writer: WriterKey) -> bool;
 }
 
 /// What became of control entries.

@@ -357,7 +357,7 @@ impl Store for Ledger {
         self.joins.clone()
     }
 
-    fn is_own(&self, writer: WriterKey) -> bool {
+    fn is_own(&self, _: ContextId, writer: WriterKey) -> bool {
         writer == self.writer
     }
 }

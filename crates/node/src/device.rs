@@ -1,0 +1,224 @@
+//! The database of a real device behind the [`Store`] of a node.
+//!
+//! Nothing is decided here: questions are handed on, answers and refusals translated.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use aeroedge_device::{Device, PeerAcceptError, PeerRefused, ReceiveControlError};
+use aeroedge_ids::{CompartmentId, ContextId, ControlHash, DeviceKey, Millis, WriterKey};
+use aeroedge_log::tags::LinkKey;
+use aeroedge_protocol::{Credential, Cursor, EndReason, Frontier, LinkKind, Run, Signature};
+use aeroedge_replica::Touched;
+
+use crate::beacon::Tags;
+use crate::engine::clock;
+use crate::store::{
+    ControlReceived, EntriesRead, JoinState, Judgement, Received, Store, StoreError,
+};
+
+/// Rows that changed by one round of merging.
+#[derive(Debug, Clone)]
+pub struct MergedRows {
+    /// The contexts whose entries were merged.
+    pub contexts: Vec<ContextId>,
+    /// The rows, by table.
+    pub tables: Vec<Touched>,
+}
+
+/// The keys behind the tags of an announcement.
+struct Announced(Vec<LinkKey>);
+
+impl Tags for Announced {
+    fn tags(&self, nonce: &[u8; 16]) -> Vec<[u8; 8]> {
+        self.0.iter().map(|key| key.announce(nonce).0).collect()
+    }
+}
+
+impl Store for Device {
+    type Touched = MergedRows;
+
+    fn device(&self) -> DeviceKey {
+        self.key()
+    }
+
+    fn credentials(&mut self) -> Result<Vec<Credential>, StoreError> {
+        Ok(Device::credentials(self, clock()))
+    }
+
+    fn tags(&mut self) -> Result<Arc<dyn Tags>, StoreError> {
+        Ok(Arc::new(Announced(self.link_keys(clock()))))
+    }
+
+    fn sign(&mut self, message: &[u8]) -> Result<Signature, StoreError> {
+        Ok(Device::sign(self, message))
+    }
+
+    fn contexts(&mut self) -> Result<Vec<(ContextId, usize)>, StoreError> {
+        let contexts = Device::contexts(self);
+        Ok(contexts
+            .into_iter()
+            .map(|context| (context.id, self.control_hashes(context.id).len()))
+            .collect())
+    }
+
+    fn history(&mut self, context: ContextId) -> Result<Arc<[ControlHash]>, StoreError> {
+        Ok(self.control_hashes(context).into())
+    }
+
+    fn control_entries(
+        &mut self,
+        context: ContextId,
+        hashes: &[ControlHash],
+        bytes_max: usize,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        Ok(Device::control_entries(self, context, hashes, bytes_max))
+    }
+
+    fn receive_control(
+        &mut self,
+        context: ContextId,
+        _: LinkKind,
+        entries: Vec<Vec<u8>>,
+        now: Millis,
+    ) -> Result<ControlReceived, StoreError> {
+        match Device::receive_control(self, context, &entries, now, &mut rand::rng()) {
+            Ok(_) => Ok(ControlReceived::Stored),
+            Err(ReceiveControlError::Storage(error)) => Err(error),
+            Err(ReceiveControlError::UnknownContext(_)) => {
+                Ok(ControlReceived::Refused(EndReason::UnknownDevice))
+            }
+            Err(error) => {
+                tracing::warn!(%context, %error, "control entries refused");
+                Ok(ControlReceived::Refused(EndReason::ControlRefused))
+            }
+        }
+    }
+
+    fn judge(
+        &mut self,
+        context: ContextId,
+        device: DeviceKey,
+        message: &[u8],
+        signature: &Signature,
+    ) -> Result<Judgement, StoreError> {
+        let reason = match self.accept_peer(context, device, message, signature) {
+            Ok(compartments) => return Ok(Judgement::Accepted(compartments)),
+            Err(PeerAcceptError::Device(error)) => return Err(error.into()),
+            Err(PeerAcceptError::Refused(PeerRefused::FalseProof)) => EndReason::BadProof,
+            Err(PeerAcceptError::Refused(PeerRefused::NotHere | PeerRefused::NotAMember)) => {
+                let known = self
+                    .roster(context)
+                    .is_some_and(|roster| roster.device(device).is_some());
+                if known {
+                    EndReason::Revoked
+                } else {
+                    EndReason::UnknownDevice
+                }
+            }
+        };
+        Ok(Judgement::Refused(reason))
+    }
+
+    fn compartments(&mut self, context: ContextId) -> Result<Vec<CompartmentId>, StoreError> {
+        Ok(Device::compartments(self, context))
+    }
+
+    fn frontier(&mut self, compartment: CompartmentId) -> Result<Frontier, StoreError> {
+        Ok(Device::frontier(self, compartment)?)
+    }
+
+    fn read_entries(
+        &mut self,
+        compartment: CompartmentId,
+        peer: &Frontier,
+        after: Cursor,
+        bytes_max: usize,
+    ) -> Result<EntriesRead, StoreError> {
+        let read = Device::read_entries(self, compartment, peer, after, bytes_max)?;
+        Ok(EntriesRead {
+            runs: read.runs,
+            next: read.next,
+            exhausted: read.exhausted,
+        })
+    }
+
+    fn receive_entries(
+        &mut self,
+        batches: &[(ContextId, CompartmentId, Vec<Run>)],
+        now: Millis,
+    ) -> Result<Received<MergedRows>, StoreError> {
+        Ok(translated(Device::receive_entries(self, batches, now)?))
+    }
+
+    fn settle(&mut self, now: Millis) -> Result<Received<MergedRows>, StoreError> {
+        Ok(translated(self.merge_waiting(now)?))
+    }
+
+    fn make_durable(&mut self) -> Result<bool, StoreError> {
+        Ok(Device::make_durable(self)?)
+    }
+
+    fn refresh(&mut self) -> Result<bool, StoreError> {
+        Ok(Device::refresh(self)?)
+    }
+
+    fn joins(&mut self) -> Vec<(ContextId, JoinState)> {
+        let credentials = Device::credentials(self, clock());
+        let joining = credentials
+            .iter()
+            .filter_map(|credential| match credential {
+                Credential::Joiner { context, .. } => Some(*context),
+                Credential::Member { .. } | Credential::Invite { .. } => None,
+            });
+        joining
+            .filter_map(|context| {
+                use aeroedge_device::JoinState as Known;
+                let state = match self.join_state(context) {
+                    Known::Searching => JoinState::Searching,
+                    Known::WrongSecret => JoinState::WrongSecret,
+                    Known::Refused(reason) => JoinState::Refused(reason),
+                    Known::Joined | Known::NotStarted => return None,
+                };
+                Some((context, state))
+            })
+            .collect()
+    }
+
+    fn is_own(&self, context: ContextId, writer: WriterKey) -> bool {
+        let writer = self
+            .roster(context)
+            .and_then(|roster| roster.writer(writer));
+        writer.is_some_and(|writer| writer.device == self.key())
+    }
+}
+
+fn translated(received: aeroedge_device::Received) -> Received<MergedRows> {
+    for (writer, reason) in &received.declined {
+        tracing::warn!(%writer, %reason, "entries declined");
+    }
+    for (writer, seq, reason) in &received.merged.refused {
+        tracing::warn!(%writer, %seq, reason, "entry refused");
+    }
+    let tables: BTreeSet<String> = received
+        .touched
+        .iter()
+        .map(|touched| touched.table.clone())
+        .collect();
+    let any = !tables.is_empty();
+    let contexts: BTreeSet<ContextId> = received.merged.contexts.iter().copied().collect();
+    Received {
+        changed: received.changed.into_iter().collect::<BTreeMap<_, _>>(),
+        declined: received
+            .declined
+            .into_iter()
+            .map(|(writer, _)| writer)
+            .collect(),
+        contexts,
+        tables,
+        touched: any.then_some(MergedRows {
+            contexts: received.merged.contexts,
+            tables: received.touched,
+        }),
+    }
+}
