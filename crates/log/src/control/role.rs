@@ -49,6 +49,25 @@ impl Role {
         Self::ALL.into_iter().find(|role| role.name() == name)
     }
 
+    /// Whether it may change, remove and shut out members of another role.
+    pub fn outranks(self, other: Self) -> bool {
+        match self {
+            Self::Owner => true,
+            Self::Admin => other < Self::Owner,
+            Self::Manager | Self::Member | Self::ReadOnly => false,
+        }
+    }
+
+    /// Whether it may give these rights to others, by invite or by setting their role.
+    pub fn may_grant(self, rights: &Rights) -> bool {
+        match self {
+            Self::Owner => true,
+            Self::Admin => rights.role <= Self::Admin,
+            Self::Manager => rights.role <= Self::Member && rights.permissions.is_empty(),
+            Self::Member | Self::ReadOnly => false,
+        }
+    }
+
     fn code(self) -> u64 {
         self as u64
     }

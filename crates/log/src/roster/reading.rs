@@ -166,7 +166,7 @@ impl Roster {
         if author.rights.role < Role::Manager {
             return Err(Rejection::NoRight);
         }
-        if !may_grant(author.rights.role, &offer.rights) {
+        if !author.rights.role.may_grant(&offer.rights) {
             return Err(Rejection::GrantsTooMuch);
         }
         if self.invites.contains_key(&offer.key) {
@@ -255,10 +255,10 @@ impl Roster {
             .ok_or(Rejection::UnknownMember)?;
         let before = member.rights.clone();
         let was_active = member.is_active();
-        if !outranks(author.rights.role, before.role) {
+        if !author.rights.role.outranks(before.role) {
             return Err(Rejection::NoRight);
         }
-        if !may_grant(author.rights.role, &change.rights) {
+        if !author.rights.role.may_grant(&change.rights) {
             return Err(Rejection::GrantsTooMuch);
         }
         if was_active
@@ -548,7 +548,7 @@ impl Roster {
         let role = self
             .member(user)
             .map_or(Role::Owner, |member| member.rights.role);
-        if author.user == user || outranks(author.rights.role, role) {
+        if author.user == user || author.rights.role.outranks(role) {
             Ok(())
         } else {
             Err(Rejection::NoRight)
@@ -589,24 +589,5 @@ impl Roster {
             remaining,
             cut_offs,
         }));
-    }
-}
-
-/// Whether a role may change members of another.
-fn outranks(author: Role, other: Role) -> bool {
-    match author {
-        Role::Owner => true,
-        Role::Admin => other < Role::Owner,
-        Role::Manager | Role::Member | Role::ReadOnly => false,
-    }
-}
-
-/// Whether a role may give rights to others.
-fn may_grant(author: Role, rights: &Rights) -> bool {
-    match author {
-        Role::Owner => true,
-        Role::Admin => rights.role <= Role::Admin,
-        Role::Manager => rights.role <= Role::Member && rights.permissions.is_empty(),
-        Role::Member | Role::ReadOnly => false,
     }
 }

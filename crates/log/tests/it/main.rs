@@ -7,7 +7,9 @@
 
 mod administration;
 mod club;
+mod epochs;
 mod hostile;
+mod joining;
 mod laws;
 mod speed;
 mod vectors;
