@@ -155,7 +155,7 @@ fn entries() -> Value {
     let mut rng = ChaCha20Rng::seed_from_u64(1);
     let mut previous = EntryHash([0; 32]);
     let mut vectors = Vec::new();
-    for (seq, changes, more_parts) in [(1, changeset(), false), (2, vec![b'a'; 600], true)] {
+    for (seq, changes, more_parts) in [(1, changeset(), false), (2, vec![b'a'; 1200], true)] {
         let body = Body {
             transaction: TransactionId(counting(0x10)),
             part: seq as u32 - 1,
