@@ -154,14 +154,14 @@ impl Order {
             return false;
         };
         // Parents are added before their children, so nothing below `earlier` can lead to it.
-        let mut visited = BTreeSet::new();
+        let mut visited = vec![false; *later as usize];
         let mut pending = vec![*later];
         while let Some(index) = pending.pop() {
             for parent in &self.nodes[index as usize].parents {
                 if parent == earlier {
                     return true;
                 }
-                if parent > earlier && visited.insert(*parent) {
+                if parent > earlier && !std::mem::replace(&mut visited[*parent as usize], true) {
                     pending.push(*parent);
                 }
             }
