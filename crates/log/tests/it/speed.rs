@@ -226,6 +226,21 @@ fn a_thousand_devices_are_read_in_milliseconds() {
             );
         }
     });
+    let points: Vec<_> = history
+        .entries()
+        .step_by(10)
+        .map(|entry| [entry.hash()])
+        .collect();
+    timed(
+        "read at an earlier point",
+        points.len() as u32,
+        Duration::from_millis(200),
+        || {
+            for point in &points {
+                history.roster_at(point).unwrap();
+            }
+        },
+    );
     timed(
         "add one entry and read",
         20,
