@@ -1,6 +1,7 @@
 //! What sealing costs: the same writes with plain SQLite, with the engine alone, and with the engine, compression, encryption, chain and log.
+//! Then how fast another device takes the entries in, with everything but the network.
 //!
-//! `cargo bench -p aeroedge-device --bench sealing -- [rows] [repetitions]`. Ratios are taken within one repetition; the median counts.
+//! `cargo bench -p aeroedge-device --bench device -- [rows] [repetitions]`. Ratios are taken within one repetition; the median counts.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,12 +11,16 @@
     reason = "a benchmark stops where it fails, prints, and looks at the clock"
 )]
 
+use std::path::Path;
 use std::time::Instant;
 
-use aeroedge_device::{AllTables, Device, KeysInMemory, Options};
+use aeroedge_device::{AllTables, Device, EntriesRead, Invitation, KeysInMemory, Options};
 use aeroedge_ids::{Millis, UserId, WriterKey};
 use aeroedge_log::compartment::{Audience, Division};
+use aeroedge_log::control::{Rights, Role};
+use aeroedge_log::invite::{Secret, Stretch};
 use aeroedge_log::secrets::DeviceSecrets;
+use aeroedge_protocol::{Cursor, Frontier};
 use aeroedge_replica::{Merged, Replica};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -107,7 +112,7 @@ fn insert(connection: &Connection, row: &Row) -> rusqlite::Result<usize> {
     ])
 }
 
-fn open(folder: &std::path::Path, name: &str) -> Connection {
+fn open(folder: &Path, name: &str) -> Connection {
     let connection = Connection::open(folder.join(name)).unwrap();
     connection
         .execute_batch(
@@ -138,7 +143,7 @@ fn seconds<T>(work: impl FnOnce() -> T) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-fn sealed(folder: &std::path::Path, name: &str, rng: &mut ChaCha20Rng) -> Device {
+fn installation(folder: &Path, name: &str, user: u8, rng: &mut ChaCha20Rng) -> Device {
     let secrets = DeviceSecrets::generate(rng);
     let options = Options {
         tables: vec![Merged::table("entry")],
@@ -146,8 +151,11 @@ fn sealed(folder: &std::path::Path, name: &str, rng: &mut ChaCha20Rng) -> Device
         schema_version: 1,
     };
     let keys = Box::new(KeysInMemory::new(secrets));
-    let mut device =
-        Device::create(open(folder, name), keys, options, UserId([1; 16]), NOW).unwrap();
+    Device::create(open(folder, name), keys, options, UserId([user; 16]), NOW).unwrap()
+}
+
+fn sealed(folder: &Path, name: &str, rng: &mut ChaCha20Rng) -> Device {
+    let mut device = installation(folder, name, 1, rng);
     let context = device
         .create_context(Division::Single, "bench", NOW, rng)
         .unwrap();
@@ -155,7 +163,7 @@ fn sealed(folder: &std::path::Path, name: &str, rng: &mut ChaCha20Rng) -> Device
     device
 }
 
-fn engine(folder: &std::path::Path, name: &str) -> Replica {
+fn engine(folder: &Path, name: &str) -> Replica {
     let mut replica = Replica::open(open(folder, name), WriterKey([1; 32])).unwrap();
     replica.declare(&[Merged::table("entry")], NOW).unwrap();
     replica
@@ -164,11 +172,7 @@ fn engine(folder: &std::path::Path, name: &str) -> Replica {
 /// Seconds or bytes for (plain, engine, sealed).
 type Sample = [f64; 3];
 
-fn in_one_transaction(
-    folder: &std::path::Path,
-    rows: &[Row],
-    rng: &mut ChaCha20Rng,
-) -> (Sample, Sample) {
+fn in_one_transaction(folder: &Path, rows: &[Row], rng: &mut ChaCha20Rng) -> (Sample, Sample) {
     let plain = open(folder, "a-plain");
     let mut engine = engine(folder, "a-engine");
     let mut device = sealed(folder, "a-sealed", rng);
@@ -195,11 +199,7 @@ fn in_one_transaction(
     )
 }
 
-fn a_transaction_each(
-    folder: &std::path::Path,
-    rows: &[Row],
-    rng: &mut ChaCha20Rng,
-) -> (Sample, Sample) {
+fn a_transaction_each(folder: &Path, rows: &[Row], rng: &mut ChaCha20Rng) -> (Sample, Sample) {
     let plain = open(folder, "b-plain");
     let mut engine = engine(folder, "b-engine");
     let mut device = sealed(folder, "b-sealed", rng);
@@ -228,6 +228,71 @@ fn a_transaction_each(
             size(device.connection()),
         ],
     )
+}
+
+/// Rows a second that a fresh device takes in when the sender wrote `each` rows to a transaction: (sending side reads, receiving side merges).
+fn taken_in(folder: &Path, rows: &[Row], each: usize, rng: &mut ChaCha20Rng) -> (f64, f64) {
+    let mut sender = sealed(folder, &format!("{each}-from"), rng);
+    let context = sender.contexts()[0].id;
+    let compartment = Audience::Everyone.compartment(context);
+    for group in rows.chunks(each) {
+        sender
+            .write(NOW, rng, |tx| {
+                group.iter().try_for_each(|row| insert(tx, row).map(|_| ()))
+            })
+            .unwrap();
+    }
+    sender.make_durable().unwrap();
+    let secret = Secret::generate(rng);
+    let invitation = Invitation {
+        name: String::new(),
+        rights: Rights::of(Role::Member),
+        expires: Millis(0),
+        uses: 1,
+        hints: Vec::new(),
+    };
+    let link = sender
+        .invite(context, &invitation, &secret, Stretch::FOR_TESTS, NOW, rng)
+        .unwrap();
+    let mut receiver = installation(folder, &format!("{each}-to"), 2, rng);
+    receiver
+        .start_join(link, secret, Stretch::FOR_TESTS)
+        .unwrap();
+    let hashes = sender.control_hashes(context);
+    receiver
+        .receive_control(
+            context,
+            &sender.control_entries(context, &hashes, usize::MAX),
+            NOW,
+            rng,
+        )
+        .unwrap();
+    receiver.use_for_fixed_tables(compartment);
+    let (mut reading, mut merging) = (0.0, 0.0);
+    let mut cursor = Cursor::START;
+    loop {
+        let mut read = EntriesRead::default();
+        reading += seconds(|| {
+            read = sender
+                .read_entries(compartment, &Frontier::new(), cursor, 1 << 20)
+                .unwrap();
+        });
+        cursor = read.next;
+        merging += seconds(|| {
+            receiver
+                .receive_entries(&[(context, compartment, read.runs)], NOW)
+                .unwrap();
+        });
+        if read.exhausted {
+            break;
+        }
+    }
+    merging += seconds(|| receiver.make_durable().unwrap());
+    assert_eq!(
+        sender.digest(context).unwrap(),
+        receiver.digest(context).unwrap()
+    );
+    (rows.len() as f64 / reading, rows.len() as f64 / merging)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -282,4 +347,19 @@ fn main() {
         &samples[2],
     );
     report("size after b", &samples[3]);
+
+    println!(
+        "\n| a fresh device takes in | read by the sender, rows/s | merged and durable, rows/s |\n|---|---|---|"
+    );
+    for (each, rows) in [(1, singles), (100, &rows[..]), (rows.len(), &rows[..])] {
+        let samples: Vec<_> = (0..repetitions)
+            .map(|_| taken_in(tempfile::tempdir().unwrap().path(), rows, each, &mut rng))
+            .collect();
+        let read = median(samples.iter().map(|sample| sample.0).collect());
+        let merged = median(samples.iter().map(|sample| sample.1).collect());
+        println!(
+            "| {} rows in transactions of {each} | {read:.0} | {merged:.0} |",
+            rows.len()
+        );
+    }
 }
