@@ -258,7 +258,7 @@ impl Device {
         poisoned: &BTreeMap<(LogNumber, aeroedge_ids::Seq), (aeroedge_ids::Seq, String)>,
     ) -> Result<Received, PassError> {
         let mut received = Received::default();
-        let (contexts, secrets) = (&self.contexts, &self.secrets);
+        let (contexts, readable, secrets) = (&self.contexts, &self.compartments, &self.secrets);
         let mut pass = Pass {
             contexts,
             rights: &*self.rights,
@@ -272,7 +272,11 @@ impl Device {
         };
         let outcome = self.replica.merging(|engine| -> Result<(), PassError> {
             for (context, compartment, runs) in batches {
-                let Some(state) = contexts.get(context) else {
+                // A compartment of another context, or one this device may not read, is none of a peer's business.
+                let Some(state) = contexts
+                    .get(context)
+                    .filter(|_| readable.get(compartment) == Some(context))
+                else {
                     continue;
                 };
                 let is_member = |writer: WriterKey| state.roster.writer(writer).is_some();

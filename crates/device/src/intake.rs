@@ -40,10 +40,18 @@ pub enum Declined {
     /// Entries of this very installation come back while newer ones of its own wait for their head.
     #[error("own entries wait for their head: sign them first")]
     OwnUnsigned,
+    /// More than [`UNVOUCHED_MAX`] without a head.
+    #[error("too much came without a signature over it")]
+    Unsigned,
     /// Another entry with this number is here, and signed.
     #[error("the writer signed two different entries with one number: the log is forked")]
     Forked,
 }
+
+/// The most bytes of one log that are stored before a head covers them: the longest transaction that can travel.
+pub const UNVOUCHED_MAX: i64 = 1 << 30;
+/// From how many entries on it is worth counting them.
+const UNVOUCHED_COUNTED: u64 = 1024;
 
 /// Stores what holds. Runs in the caller's transaction.
 pub(crate) fn store(
@@ -121,6 +129,12 @@ fn store_run(
             return Ok(Err(Declined::BrokenChain));
         }
         log.append(connection, bytes, entry.hash())?;
+    }
+    if log.tail.0 - log.vouched.0 > UNVOUCHED_COUNTED
+        && run.head.is_none()
+        && stored::unvouched_bytes(connection, log)? > UNVOUCHED_MAX
+    {
+        return Ok(Err(Declined::Unsigned));
     }
     let Some(head) = run.head.filter(|head| head.seq > log.vouched) else {
         return Ok(Ok(()));

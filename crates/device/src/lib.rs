@@ -28,7 +28,7 @@ mod write;
 pub use audit::{Revision, RevisionKind};
 pub use device::{Device, DeviceError, Options};
 pub use exchange::{PeerAcceptError, PeerRefused, ReceiveError, Received};
-pub use intake::Declined;
+pub use intake::{Declined, UNVOUCHED_MAX};
 pub use keys::{KeyStore, KeysInMemory};
 pub use membership::{
     ContextSummary, ControlReceived, Invitation, JoinState, MembershipError, ReceiveControlError,

@@ -181,6 +181,17 @@ pub(crate) fn unvouched(connection: &Connection) -> rusqlite::Result<Vec<LogRow>
         .collect()
 }
 
+/// How much is stored of a log that no head covers.
+pub(crate) fn unvouched_bytes(connection: &Connection, log: &LogRow) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached(
+            "SELECT coalesce(sum(length(bytes)), 0) FROM device_entry WHERE log = ?1 AND seq > ?2",
+        )?
+        .query_row(params![log.number.0, log.vouched.0 as i64], |row| {
+            row.get(0)
+        })
+}
+
 /// How far the logs of a compartment are vouched for: what this device offers.
 pub(crate) fn frontier(
     connection: &Connection,

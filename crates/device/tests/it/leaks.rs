@@ -169,3 +169,21 @@ fn a_member_does_not_receive_what_staff_writes_to_staff() {
     assert_eq!(titles, ["yours"]);
     assert!(!member.device.compartments(context).contains(&staff));
 }
+
+#[test]
+fn entries_offered_for_a_compartment_one_does_not_read_are_not_stored() {
+    let (mut owner, mut member, context) = pair(Division::Divided, Role::Member);
+    let staff = Audience::Staff.compartment(context);
+    owner.write(staff, "s", "confidential");
+    let runs = owner
+        .device
+        .read_entries(staff, &Frontier::new(), Cursor::START, 1 << 20)
+        .unwrap()
+        .runs;
+    assert!(!runs.is_empty());
+    member
+        .device
+        .receive_entries(&[(context, staff, runs)], NOW)
+        .unwrap();
+    assert!(member.device.frontier(staff).unwrap().is_empty());
+}
