@@ -11,6 +11,6 @@ mod epochs;
 mod hostile;
 mod joining;
 mod laws;
-mod speed;
+mod measured;
 mod vectors;
 mod world;

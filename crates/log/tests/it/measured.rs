@@ -1,4 +1,4 @@
-//! What the hot paths cost; run with `cargo test --release -p aeroedge-log -- --ignored --nocapture speed`.
+//! What the hot paths cost; to see the figures: `cargo test --release -p aeroedge-log --test it -- --nocapture measured`.
 //!
 //! The limits are many times what was measured on two cores, so that only a mistake trips them.
 
@@ -33,9 +33,8 @@ fn timed<T>(what: &str, count: u32, limit_each: Duration, run: impl FnOnce() -> 
 }
 
 #[test]
-#[ignore = "a measurement"]
 fn entries_and_heads_are_cheap() {
-    const COUNT: u32 = 50_000;
+    const COUNT: u32 = 5_000;
     let mut rng = ChaCha20Rng::seed_from_u64(1);
     let key = EpochKey::from_bytes([9; 32]);
     let secret = WriterSecret::from_bytes([1; 32]);
@@ -96,8 +95,8 @@ fn entries_and_heads_are_cheap() {
             }
         },
     );
-    let heads = timed("sign a head", 2_000, Duration::from_millis(1), || {
-        (1..=2_000)
+    let heads = timed("sign a head", 500, Duration::from_millis(1), || {
+        (1..=500_u64)
             .map(|seq| {
                 Head::sign(
                     CompartmentId([2; 16]),
@@ -108,17 +107,12 @@ fn entries_and_heads_are_cheap() {
             })
             .collect::<Vec<_>>()
     });
-    timed(
-        "verify a head alone",
-        2_000,
-        Duration::from_millis(2),
-        || {
-            assert!(heads.iter().all(|head| head.verify().is_ok()));
-        },
-    );
+    timed("verify a head alone", 500, Duration::from_millis(2), || {
+        assert!(heads.iter().all(|head| head.verify().is_ok()));
+    });
     timed(
         "verify a head in batches of 64",
-        2_000,
+        500,
         Duration::from_millis(1),
         || {
             assert!(heads.chunks(64).all(|heads| verify_all(heads).is_empty()));
@@ -127,9 +121,8 @@ fn entries_and_heads_are_cheap() {
 }
 
 #[test]
-#[ignore = "a measurement"]
-fn a_thousand_devices_are_read_in_milliseconds() {
-    const COUNT: u32 = 1_000;
+fn hundreds_of_devices_are_read_in_milliseconds() {
+    const COUNT: u32 = 300;
     let mut owner = Device::founder(1, Division::Divided);
     let seed = owner.invite(rights(Role::Member, &[]), 2 * COUNT);
     let mut joiner = Device::new(2, owner.history.context());
