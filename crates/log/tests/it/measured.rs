@@ -39,8 +39,8 @@ fn entries_and_heads_are_cheap() {
     let key = EpochKey::from_bytes([9; 32]);
     let secret = WriterSecret::from_bytes([1; 32]);
     // Like one row of a dozen columns: text that compresses a little.
-    let changes = b"\x92\x91\x93\xa7flights\x91\xa2id\x9c\xa4date\xa3tail\xa4from\xa2to\xa5total\xa3pic\xa5night\xa7remarks \
-        2026-05-04 N172SP KPAO KSQL 1.4 1.4 0.0 pattern work and a short field landing, wind 270 at 12 gusting 18"
+    let changes = b"\x92\x91\x93\xa5loans\x91\xa2id\x9c\xa4date\xa4book\xa2by\xa5until\xa5place\xa3fee\xa7remarks \
+        2026-05-04 The Art of Fugue, second edition, lent to a reader in Ampfing until 2026-06-01, shelf 17, fee 0.50 paid in cash"
         .as_slice();
     let mut body = Vec::new();
     let seen = vec![(WriterTag([1; 8]), Seq(17))];
