@@ -25,6 +25,7 @@ mod status;
 mod stored;
 mod write;
 
+pub use aeroedge_replica::Touched;
 pub use audit::{Revision, RevisionKind};
 pub use device::{Device, DeviceError, Options};
 pub use exchange::{PeerAcceptError, PeerRefused, ReceiveError, Received};

@@ -5,11 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use aeroedge_device::{Device, PeerAcceptError, PeerRefused, ReceiveControlError};
+use aeroedge_device::{Device, PeerAcceptError, PeerRefused, ReceiveControlError, Touched};
 use aeroedge_ids::{CompartmentId, ContextId, ControlHash, DeviceKey, Millis, WriterKey};
 use aeroedge_log::tags::LinkKey;
 use aeroedge_protocol::{Credential, Cursor, EndReason, Frontier, LinkKind, Run, Signature};
-use aeroedge_replica::Touched;
 
 use crate::beacon::Tags;
 use crate::engine::clock;

@@ -638,18 +638,11 @@ impl<S: Store> Thread<S> {
             }
             self.peers.notify(Notice::Join(*context, state.clone()));
         }
-        for context in self
-            .joins
-            .keys()
-            .filter(|context| !joins.contains_key(context))
-        {
-            let joined = self.control.contains_key(context);
-            let state = if joined {
-                JoinState::Joined
-            } else {
-                JoinState::GivenUp
-            };
-            self.peers.notify(Notice::Join(*context, state));
+        for context in self.joins.keys() {
+            // What is no longer being joined was joined, or was given up by the caller, who knows.
+            if !joins.contains_key(context) && self.control.contains_key(context) {
+                self.peers.notify(Notice::Join(*context, JoinState::Joined));
+            }
         }
         self.joins = joins;
         true

@@ -159,6 +159,4 @@ pub enum JoinState {
     Refused(String),
     /// This device is a member. Told once.
     Joined,
-    /// Given up.
-    GivenUp,
 }
