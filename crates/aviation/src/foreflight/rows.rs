@@ -151,12 +151,8 @@ impl<'a> Rows<'a> {
         let Some(first) = line.split(|byte| *byte == self.delimiter).next() else {
             return false;
         };
-        let dated = (6..=12).contains(&first.len())
-            && first
-                .iter()
-                .all(|byte| byte.is_ascii_digit() || b"-/.\"".contains(byte));
         let cells = line.split(|byte| *byte == self.delimiter).count();
-        dated && cells > (self.columns / 2).max(8)
+        is_date(first) && cells > (self.columns / 2).max(8)
     }
 
     /// Splits a row that stands alone, so that nothing in it can reach the next.
@@ -217,6 +213,17 @@ impl Iterator for Rows<'_> {
             terminated: next > end,
         })
     }
+}
+
+/// Whether a cell as it stands in the file is a date. One with a quote at the end only closes a text of several lines.
+fn is_date(cell: &[u8]) -> bool {
+    let bare = cell
+        .strip_prefix(b"\"")
+        .and_then(|rest| rest.strip_suffix(b"\""))
+        .unwrap_or(cell);
+    let separators = bare.iter().filter(|byte| b"-/.".contains(byte)).count();
+    let digits = bare.iter().filter(|byte| byte.is_ascii_digit()).count();
+    separators == 2 && (4..=8).contains(&digits) && separators + digits == bare.len()
 }
 
 /// Follows quotes the way a CSV reader does: a quote counts only at the beginning of a cell, and doubled inside one.
@@ -325,6 +332,14 @@ mod tests {
         assert_eq!(rows[0].2, None);
         assert_eq!(rows[1].2.as_ref().unwrap().len(), 13);
         assert_eq!((rows[2].0, rows[2].1), (3, 3));
+    }
+
+    #[test]
+    fn a_text_whose_last_line_is_a_date_is_not_cut() {
+        let text = format!("2020-01-01,\"due\n2026-03-01\"{}\n", ",1".repeat(11));
+        let rows = read(&text, 13);
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0].2.as_ref().unwrap()[1], "due\n2026-03-01");
     }
 
     #[test]

@@ -6,3 +6,5 @@ mod damage;
 mod generations;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod round_trip;
