@@ -21,6 +21,10 @@ pub enum ImportError {
         "line {line} has more than {bytes_max} bytes, so this is not a ForeFlight export: choose the CSV file that ForeFlight exported"
     )]
     LineTooLong { line: usize, bytes_max: usize },
+    #[error(
+        "file has more than {rows_max} rows, more than a logbook can have: choose the CSV file that ForeFlight exported"
+    )]
+    TooManyRows { rows_max: usize },
     #[error("file is {found}, not text: save or export it as CSV and choose that file")]
     NotText { found: &'static str },
     #[error("file was written by {program}, not by ForeFlight: {advice}")]

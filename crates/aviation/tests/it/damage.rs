@@ -63,6 +63,12 @@ fn too_large_a_file() {
 }
 
 #[test]
+fn too_many_rows() {
+    let text = format!("Date,AircraftID,TotalTime\n{}", "x\n".repeat(250_001));
+    assert!(error(text.as_bytes()).contains("more than 250000 rows"));
+}
+
+#[test]
 fn what_is_no_text_is_named() {
     assert!(error(b"PK\x03\x04rest").contains("spreadsheet workbook"));
     assert!(error(b"%PDF-1.7").contains("PDF"));
