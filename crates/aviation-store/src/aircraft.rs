@@ -114,9 +114,7 @@ pub fn get(
     id: &str,
 ) -> Result<Option<Record<Aircraft>>, StoreError> {
     let mut record = row::get(conn, compartment, id)?;
-    if let Some(record) = &mut record {
-        load_custom_fields(conn, record)?;
-    }
+    children::load(conn, record.as_mut_slice(), custom_fields)?;
     Ok(record)
 }
 
@@ -135,9 +133,7 @@ pub fn list(
     let mut records = statement
         .query_map(parameters, |row| Ok(row::read_record(row)))?
         .collect::<Result<Vec<_>, _>>()?;
-    for record in &mut records {
-        load_custom_fields(conn, record)?;
-    }
+    children::load(conn, &mut records, custom_fields)?;
     Ok(records)
 }
 
@@ -200,7 +196,6 @@ pub fn delete(conn: &Connection, compartment: CompartmentId, id: &str) -> Result
     row::delete(conn, Aircraft::TABLE, compartment, id)
 }
 
-fn load_custom_fields(conn: &Connection, record: &mut Record<Aircraft>) -> Result<(), StoreError> {
-    record.value.custom_fields = children::of(conn, record.compartment, &record.id)?;
-    Ok(())
+fn custom_fields(aircraft: &mut Aircraft) -> &mut Vec<CustomField> {
+    &mut aircraft.custom_fields
 }

@@ -3,12 +3,14 @@
 //! They are edited apart from each other on different devices, so a changed list keeps the rows it still holds and writes
 //! only what differs.
 
+use std::collections::BTreeMap;
+
 use aeroedge_aviation::logbook::{
     Approach, ApproachConditions, CustomField, CustomKind, FlightPerson, Who,
 };
 use aeroedge_ids::{CompartmentId, Millis, UserId};
-use rusqlite::Connection;
 use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
 
 use crate::row::{self, Cells, NewRow, Record, StoreError, Stored, count, text};
 
@@ -79,29 +81,47 @@ fn insert<T: Child>(
     row::insert_with(conn, new, child, &columns[..used], &values[..used])
 }
 
-/// The children of a row, in their order.
-pub(crate) fn of<T: Child>(
+/// At most so many rows are asked for at once.
+const PARENTS_AT_ONCE: usize = 400;
+
+/// Gives each of many rows its children, with few statements.
+pub(crate) fn load<T: Child, P>(
     conn: &Connection,
-    compartment: CompartmentId,
-    parent: &str,
-) -> Result<Vec<T>, StoreError> {
-    let sql = format!(
-        "SELECT {} FROM {} WHERE {} = ?1 AND compartment_id = ?2 ORDER BY position, id",
-        row::select_columns::<T>(),
-        T::TABLE,
-        T::PARENT_COLUMN
-    );
-    let mut statement = conn.prepare_cached(&sql)?;
-    let children = statement.query_map((parent, compartment.0), |row| {
-        Ok(row::read_record::<T>(row))
-    })?;
-    let mut found = Vec::new();
-    for child in children {
-        let Record { id, mut value, .. } = child?;
-        value.set_id(Some(id));
-        found.push(value);
+    parents: &mut [Record<P>],
+    children_of: impl Fn(&mut P) -> &mut Vec<T>,
+) -> Result<(), StoreError> {
+    for parents in parents.chunks_mut(PARENTS_AT_ONCE) {
+        let sql = format!(
+            "SELECT {}, {parent} FROM {} WHERE {parent} IN ({}) ORDER BY position, id",
+            row::select_columns::<T>(),
+            T::TABLE,
+            vec!["?"; parents.len()].join(", "),
+            parent = T::PARENT_COLUMN,
+        );
+        let mut children: BTreeMap<(CompartmentId, String), Vec<T>> = BTreeMap::new();
+        let mut statement = conn.prepare_cached(&sql)?;
+        let ids = params_from_iter(parents.iter().map(|parent| parent.id.as_str()));
+        let mut rows = statement.query(ids)?;
+        while let Some(row) = rows.next()? {
+            let Record {
+                id,
+                compartment,
+                mut value,
+                ..
+            } = row::read_record::<T>(row);
+            value.set_id(Some(id));
+            let parent = row.get(row::META_COUNT + T::COLUMNS.len())?;
+            children
+                .entry((compartment, parent))
+                .or_default()
+                .push(value);
+        }
+        for parent in parents {
+            let key = (parent.compartment, parent.id.clone());
+            *children_of(&mut parent.value) = children.remove(&key).unwrap_or_default();
+        }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Makes the children those of `after`; whether anything changed. A child without id that equals one of before is that one.

@@ -70,9 +70,7 @@ pub fn get(
     id: &str,
 ) -> Result<Option<Record<LoggedFlight>>, StoreError> {
     let mut record = row::get(conn, compartment, id)?;
-    if let Some(record) = &mut record {
-        load_children(conn, record)?;
-    }
+    load_children(conn, record.as_mut_slice())?;
     Ok(record)
 }
 
@@ -118,7 +116,7 @@ fn get_or_not_found(
     id: &str,
 ) -> Result<Record<LoggedFlight>, StoreError> {
     let mut before = row::get_or_not_found(conn, compartment, id)?;
-    load_children(conn, &mut before)?;
+    load_children(conn, std::slice::from_mut(&mut before))?;
     Ok(before)
 }
 
@@ -173,10 +171,11 @@ pub fn delete(conn: &Connection, compartment: CompartmentId, id: &str) -> Result
     row::delete(conn, LoggedFlight::TABLE, compartment, id)
 }
 
-fn load_children(conn: &Connection, record: &mut Record<LoggedFlight>) -> Result<(), StoreError> {
-    let flight = &mut record.value.flight;
-    flight.approaches = children::of(conn, record.compartment, &record.id)?;
-    flight.persons = children::of(conn, record.compartment, &record.id)?;
-    flight.custom_fields = children::of(conn, record.compartment, &record.id)?;
-    Ok(())
+fn load_children(
+    conn: &Connection,
+    records: &mut [Record<LoggedFlight>],
+) -> Result<(), StoreError> {
+    children::load(conn, records, |entry| &mut entry.flight.approaches)?;
+    children::load(conn, records, |entry| &mut entry.flight.persons)?;
+    children::load(conn, records, |entry| &mut entry.flight.custom_fields)
 }

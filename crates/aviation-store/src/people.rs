@@ -126,9 +126,7 @@ pub fn get(
     id: &str,
 ) -> Result<Option<Record<Person>>, StoreError> {
     let mut record: Option<Record<Person>> = row::get(conn, compartment, id)?;
-    if let Some(record) = &mut record {
-        record.value.ratings = children::of(conn, record.compartment, &record.id)?;
-    }
+    children::load(conn, record.as_mut_slice(), ratings)?;
     Ok(record)
 }
 
@@ -147,9 +145,7 @@ pub fn list(
     let mut records = statement
         .query_map(parameters, |row| Ok(row::read_record::<Person>(row)))?
         .collect::<Result<Vec<_>, _>>()?;
-    for record in &mut records {
-        record.value.ratings = children::of(conn, record.compartment, &record.id)?;
-    }
+    children::load(conn, &mut records, ratings)?;
     Ok(records)
 }
 
@@ -177,7 +173,7 @@ pub fn update(
     now: Millis,
 ) -> Result<Vec<&'static str>, StoreError> {
     let mut before: Record<Person> = row::get_or_not_found(conn, compartment, id)?;
-    before.value.ratings = children::of(conn, compartment, id)?;
+    children::load(conn, std::slice::from_mut(&mut before), ratings)?;
     let after: Person = patched(Person::TABLE, &before.value, patch)?;
     let mut columns = row::update(conn, &before, &after, now)?;
     let parent = Parent {
@@ -200,6 +196,10 @@ pub fn update(
 pub fn delete(conn: &Connection, compartment: CompartmentId, id: &str) -> Result<bool, StoreError> {
     children::delete_all::<Rating>(conn, compartment, id)?;
     row::delete(conn, Person::TABLE, compartment, id)
+}
+
+fn ratings(person: &mut Person) -> &mut Vec<Rating> {
+    &mut person.ratings
 }
 
 fn date(value: Option<Date>) -> Value {

@@ -64,6 +64,8 @@ pub(crate) trait Stored: Sized {
 }
 
 const META_COLUMNS: &str = "id, compartment_id, created_at, updated_at, created_by";
+/// How many columns stand before those of a record.
+pub(crate) const META_COUNT: usize = 5;
 
 /// Identity and origin of a row to be inserted.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +101,7 @@ pub(crate) fn insert_with<T: Stored>(
         "INSERT INTO {} ({META_COLUMNS}, {}) VALUES ({})",
         T::TABLE,
         columns.join(", "),
-        vec!["?"; columns.len() + 5].join(", ")
+        vec!["?"; columns.len() + META_COUNT].join(", ")
     );
     let meta = [
         Value::Text(row.id.to_owned()),

@@ -223,9 +223,7 @@ fn read(
     let mut records = statement
         .query_map(params_from_iter(values), |row| Ok(row::read_record(row)))?
         .collect::<Result<Vec<_>, _>>()?;
-    for record in &mut records {
-        load_children(conn, record)?;
-    }
+    load_children(conn, &mut records)?;
     Ok(records)
 }
 
