@@ -61,6 +61,8 @@ pub struct Device {
     pub(crate) control_read: i64,
     /// SQLite's count of changes by other connections, as of the last look.
     pub(crate) data_version: i64,
+    /// Something came from peers that may not be on the disk yet.
+    pub(crate) took_in: bool,
 }
 
 impl std::fmt::Debug for Device {
@@ -160,6 +162,7 @@ impl Device {
             waiting: BTreeMap::new(),
             control_read: 0,
             data_version: -1,
+            took_in: false,
         };
         device.read_control()?;
         Ok(device)

@@ -206,6 +206,7 @@ impl Device {
         now: Millis,
     ) -> Result<Received, ReceiveError> {
         self.refresh()?;
+        self.took_in = true;
         self.merge_pass(batches, now)
     }
 

@@ -281,6 +281,7 @@ impl Device {
         now: Millis,
         rng: &mut impl CryptoRng,
     ) -> Result<ControlReceived, ReceiveControlError> {
+        self.took_in = true;
         let mut decoded = Vec::with_capacity(entries.len());
         for bytes in entries {
             decoded.push(ControlEntry::decode(bytes)?);

@@ -84,11 +84,12 @@ impl Device {
         }
     }
 
-    /// Makes every commit so far durable with one fsync and signs the heads of the logs that grew. Returns whether any did.
+    /// Makes every commit so far durable with one fsync, what came from peers too, and signs the heads of own logs that
+    /// grew. Returns whether any did.
     ///
     /// The heads are part of the synchronous transaction itself; see decision 0006 for why that is enough.
     pub fn make_durable(&mut self) -> Result<bool, DeviceError> {
-        if stored::unvouched(self.connection())?.is_empty() {
+        if !self.took_in && stored::unvouched(self.connection())?.is_empty() {
             return Ok(false);
         }
         self.connection()
@@ -96,6 +97,9 @@ impl Device {
         let outcome = self.sign_heads();
         self.connection()
             .execute_batch("PRAGMA synchronous = NORMAL")?;
+        if outcome.is_ok() {
+            self.took_in = false;
+        }
         outcome
     }
 
@@ -113,6 +117,10 @@ impl Device {
                 log.vouch(connection, log.tail, &head.signature)?;
                 log.save(connection)?;
                 any = true;
+            }
+            if !any {
+                // A transaction that changes nothing syncs nothing.
+                stored::rewrite_something(connection)?;
             }
             Ok(any)
         };

@@ -11,6 +11,8 @@ use aeroedge_log::invite::{InviteLink, Secret, Stretch};
 use aeroedge_log::secrets::DeviceSecrets;
 use aeroedge_node::{Config, JoinState, Node, NodeHandle, Notice, SyncState};
 use aeroedge_replica::{CompartmentRule, Merged, Policy};
+use aeroedge_transport::Transport;
+use aeroedge_transport_lan::{Interfaces, LanConfig, LanTransport, Port};
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
 
@@ -64,11 +66,11 @@ struct Member {
 }
 
 impl Member {
-    async fn new(number: u8, network: &Network) -> Self {
+    async fn new(number: u8, transport: &(impl Transport + Clone)) -> Self {
         let folder = TempDir::new().unwrap();
         let keys = KeysInMemory::new(DeviceSecrets::generate(&mut rand::rng()));
         let node = Node::start(open(folder.path(), &keys, number), Config::default()).unwrap();
-        node.handle().add_transport(network.clone()).await.unwrap();
+        node.handle().add_transport(transport.clone()).await.unwrap();
         Self {
             folder,
             keys,
@@ -360,4 +362,37 @@ async fn a_write_reaches_the_peer_within_milliseconds() {
         "{:?}",
         latencies[100]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_find_each_other_on_this_machine_and_stay_equal() {
+    let lan = LanTransport::new(LanConfig {
+        port: Port::Any,
+        interfaces: Interfaces::Loopback,
+    });
+    let (ann, bob) = (Member::new(1, &lan).await, Member::new(2, &lan).await);
+    let context = ann.found().await;
+    ann.write(context, 0..2000).await;
+    let (link, secret) = ann.invite(context).await;
+    let began = Instant::now();
+    bob.join(&link, &secret).await;
+    bob.has_joined(context).await;
+    println!("joined after {:?}", began.elapsed());
+    eventually("everything arrives", async || bob.notes().await == 2000).await;
+    println!("2000 notes after {:?}", began.elapsed());
+    let mut latencies = Vec::new();
+    for number in 2000..2200 {
+        let began = Instant::now();
+        ann.write(context, number..number + 1).await;
+        while bob.notes().await <= number {
+            tokio::time::sleep(Duration::from_micros(200)).await;
+        }
+        latencies.push(began.elapsed());
+    }
+    latencies.sort();
+    println!(
+        "commit to visible: p50 {:?}, p99 {:?}",
+        latencies[100], latencies[197]
+    );
+    assert_eq!(ann.digest(context).await, bob.digest(context).await);
 }
