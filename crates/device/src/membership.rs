@@ -241,14 +241,18 @@ impl Device {
 
     /// The hash of every control entry held of a context, parents first; the list only grows at its end.
     pub fn control_hashes(&self, context: ContextId) -> Vec<ControlHash> {
-        let history = match self.joining.get(&context) {
-            Some(joining) => &joining.history,
-            None => match self.contexts.get(&context) {
-                Some(state) => &state.history,
-                None => return Vec::new(),
-            },
-        };
-        history.entries().map(ControlEntry::hash).collect()
+        let held = self.history_held(context).into_iter();
+        held.flat_map(History::entries)
+            .map(ControlEntry::hash)
+            .collect()
+    }
+
+    /// What is known of a context, as a member or while joining: whoever tells what it holds must be able to hand it on.
+    fn history_held(&self, context: ContextId) -> Option<&History> {
+        match self.joining.get(&context) {
+            Some(joining) => Some(&joining.history),
+            None => self.contexts.get(&context).map(|state| &state.history),
+        }
     }
 
     /// Control entries by hash, until `max_bytes` are reached, but at least one.
@@ -258,12 +262,12 @@ impl Device {
         hashes: &[ControlHash],
         max_bytes: usize,
     ) -> Vec<Vec<u8>> {
-        let Some(state) = self.contexts.get(&context) else {
+        let Some(history) = self.history_held(context) else {
             return Vec::new();
         };
         let mut bytes = 0;
         let mut entries = Vec::new();
-        for entry in hashes.iter().map_while(|hash| state.history.get(*hash)) {
+        for entry in hashes.iter().map_while(|hash| history.get(*hash)) {
             bytes += entry.bytes().len();
             if !entries.is_empty() && bytes > max_bytes {
                 break;

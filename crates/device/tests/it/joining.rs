@@ -55,6 +55,24 @@ fn a_wrong_secret_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_joiner_hands_on_the_history_it_says_it_holds() {
+    let mut owner = Peer::new(1);
+    let mut joiner = Peer::new(2);
+    let context = owner.found(Division::Single);
+    let (link, _) = owner.invite(context, Role::Member, 1);
+    let wrong = Secret::generate(&mut joiner.rng);
+    joiner
+        .device
+        .start_join(link, wrong, Stretch::FOR_TESTS)
+        .unwrap();
+    carry_control(&owner, &mut joiner, context);
+    let held = joiner.device.control_hashes(context);
+    assert!(!held.is_empty());
+    let handed_on = joiner.device.control_entries(context, &held, usize::MAX);
+    assert_eq!(handed_on.len(), held.len());
+}
+
+#[test]
 fn an_own_invite_is_refused_with_advice() {
     let mut owner = Peer::new(1);
     let context = owner.found(Division::Single);
