@@ -8,6 +8,14 @@ use sha2::{Digest, Sha256};
 use crate::device::{Device, DeviceError};
 
 impl Device {
+    /// The engine's own fingerprint: content, and behind it clocks, tombstones, open conflicts and quarantine. Equal on devices that
+    /// read the same compartments and merged the same entries.
+    pub fn engine_digest(&mut self) -> Result<aeroedge_replica::Digest, DeviceError> {
+        self.replica
+            .digest(None)
+            .map_err(|error| DeviceError::Engine(Box::new(error)))
+    }
+
     /// SHA-256 over every row of the merged tables in the compartments of a context that this device reads: tables by name,
     /// rows by key, values with type and length. Equal on devices that read the same compartments and merged the same entries.
     pub fn digest(&self, context: ContextId) -> Result<[u8; 32], DeviceError> {
