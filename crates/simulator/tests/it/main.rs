@@ -1,0 +1,5 @@
+//! Runs of whole worlds.
+
+mod replay;
+mod same;
+mod seeds;
