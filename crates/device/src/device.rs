@@ -8,7 +8,7 @@ use aeroedge_log::entry::{Opener, Sealer};
 use aeroedge_log::history::History;
 use aeroedge_log::keys::WriterSecret;
 use aeroedge_log::secrets::DeviceSecrets;
-use aeroedge_replica::Replica;
+use aeroedge_replica::{Conflict, ConflictFilter, Quarantined, Replica, StorageError};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::keys::KeyStore;
@@ -171,6 +171,16 @@ impl Device {
     /// The database, for reading.
     pub fn connection(&self) -> &Connection {
         self.replica.connection()
+    }
+
+    /// Values overruled by a concurrent edit.
+    pub fn conflicts(&mut self, filter: ConflictFilter<'_>) -> Result<Vec<Conflict>, StorageError> {
+        self.replica.conflicts(filter)
+    }
+
+    /// Values that the schema here has no place for.
+    pub fn quarantined(&self) -> Result<Vec<Quarantined>, StorageError> {
+        self.replica.quarantined()
     }
 
     /// The public name of this installation.

@@ -18,6 +18,7 @@ mod membership;
 mod merging;
 mod offer;
 mod own_logs;
+mod renewal;
 mod schema;
 mod sealing;
 mod state;

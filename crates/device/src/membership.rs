@@ -478,7 +478,7 @@ impl Device {
     }
 
     /// Later than everything in any history here, so that an act never sorts before what its author knew.
-    fn next_control_stamp(&self, now: Millis) -> Hlc {
+    pub(crate) fn next_control_stamp(&self, now: Millis) -> Hlc {
         let known = self
             .contexts
             .values()
