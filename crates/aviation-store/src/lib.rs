@@ -6,6 +6,7 @@
 pub mod aircraft;
 mod children;
 pub mod contexts;
+pub mod digest;
 pub mod flights;
 pub mod imports;
 mod migrations;
