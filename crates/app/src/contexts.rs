@@ -394,11 +394,10 @@ pub fn start_join(
     device: &mut Device,
     link: &str,
     secret: &str,
-) -> Result<ContextId, ContextError> {
+) -> Result<InviteLink, ContextError> {
     let link = check_link(device, link)?;
-    let context = link.context;
-    device.start_join(link, Secret::typed(secret), Stretch::FORMAT)?;
-    Ok(context)
+    device.start_join(link.clone(), Secret::typed(secret), Stretch::FORMAT)?;
+    Ok(link)
 }
 
 /// The groups of this device, the personal one first, then by name.

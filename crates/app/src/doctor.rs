@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::explain::{Explained, with_causes};
 use crate::folder::{DataFolder, is_exposed};
 use crate::keys::KeyFile;
+use crate::standing::Standing;
 
 /// Below this a database cannot be worked with.
 const SPACE_NEEDED_BYTES: u64 = 100 * 1024 * 1024;
@@ -98,6 +99,63 @@ pub fn examine_folder(path: &Path, now: Millis) -> Vec<Finding> {
     findings.push(integrity(&folder));
     findings.push(space(&folder));
     findings.push(clock(now));
+    findings
+}
+
+/// Looks at what one group has to say.
+pub fn examine_standing(standing: &Standing) -> Vec<Finding> {
+    let name = standing.name.as_deref().unwrap_or("a group without a name");
+    let mut findings = Vec::new();
+    if standing.waiting > 0 {
+        let why = standing
+            .notices
+            .first()
+            .map_or_else(|| "they wait for others".to_owned(), Clone::clone);
+        findings.push(Finding::note(
+            "waiting",
+            format!(
+                "{}: {} changes are here and not in the tables yet; {why}",
+                name, standing.waiting
+            ),
+            "meet more devices of the group with `aeroedge sync now`",
+        ));
+    }
+    if standing.refused > 0 {
+        findings.push(Finding::note(
+            "refused",
+            format!(
+                "{}: {} changes of others do not count",
+                name, standing.refused
+            ),
+            "see `aeroedge sync status`; the roles of their writers do not allow them",
+        ));
+    }
+    if standing.quarantined > 0 {
+        findings.push(Finding::note(
+            "newer data",
+            format!(
+                "{}: {} values have no place in this program",
+                name, standing.quarantined
+            ),
+            "update this program; nothing is lost meanwhile",
+        ));
+    }
+    if standing.conflicts > 0 {
+        findings.push(Finding::note(
+            "conflicts",
+            format!(
+                "{}: {} fields were edited by several at once; the latest stands",
+                name, standing.conflicts
+            ),
+            "look at them on the page that `aeroedge up` serves",
+        ));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::good(
+            "content",
+            format!("{name}: {} changes, all in the tables", standing.merged),
+        ));
+    }
     findings
 }
 

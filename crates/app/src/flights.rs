@@ -3,7 +3,10 @@
 //! A flight that stands in several groups is one flight here: it has one id, lists show it once, and a change is made to
 //! all of its copies in one transaction.
 
+mod carry;
 pub mod fields;
+
+pub use carry::{carry_across, touched};
 
 use std::collections::BTreeSet;
 

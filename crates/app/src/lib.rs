@@ -13,7 +13,10 @@ pub mod contexts;
 pub mod flights;
 pub mod imports;
 
+pub mod audit;
+pub mod copies;
 pub mod doctor;
+pub mod standing;
 
 mod rights;
 mod write;
