@@ -195,6 +195,7 @@ impl<'a> Import<'a> {
                 self.begin_table(table, &row)?;
             } else {
                 self.data(&row);
+                self.note_cut(&row);
             }
         }
         Ok(())
@@ -349,6 +350,28 @@ impl<'a> Import<'a> {
             fingerprint,
             occurrence: *occurrence,
             flight,
+        });
+    }
+
+    /// Says of the file as a whole that it was cut: a report of thousands of rows hides its last one.
+    fn note_cut(&mut self, row: &Row) {
+        let width = self
+            .flight_rows
+            .as_ref()
+            .map_or(0, |rows| rows.header.width());
+        if row.terminated || width == 0 {
+            return;
+        }
+        self.note(if whole(row, width).is_err() {
+            format!(
+                "the file ends in the middle of row {}: it was cut; export the logbook again",
+                row.number
+            )
+        } else {
+            format!(
+                "row {} is the last and has no line end: if the file was cut there, its last cell is not whole",
+                row.number
+            )
         });
     }
 

@@ -76,6 +76,7 @@ pub struct RowReport {
     /// The table it belongs to.
     pub table: Table,
     /// What became of it.
+    #[serde(flatten)]
     pub outcome: Outcome,
 }
 
@@ -147,4 +148,34 @@ pub(super) fn excerpt(text: &str) -> String {
         excerpt.push('…');
     }
     excerpt
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_one_flat_object() {
+        let row = RowReport {
+            row: 9,
+            line: 11,
+            table: Table::Flights,
+            outcome: Outcome::Rejected {
+                problems: vec![Problem::row("has no Date")],
+            },
+        };
+        let json = serde_json::to_string(&row).unwrap();
+        assert_eq!(
+            json,
+            r#"{"row":9,"line":11,"table":"flights","outcome":"rejected","problems":[{"column":"","text":"","why":"has no Date"}]}"#
+        );
+        assert_eq!(serde_json::from_str::<RowReport>(&json).unwrap(), row);
+    }
+
+    #[test]
+    fn a_long_text_is_quoted_in_part() {
+        let problem = Problem::cell("TotalTime", &"x\n".repeat(100), "is not a duration");
+        assert_eq!(problem.text.chars().count(), EXCERPT_CHARS + 1);
+        assert!(!problem.to_string().contains('\n'));
+    }
 }

@@ -34,6 +34,14 @@ fn cut_at_any_byte() {
                     1,
                     "the cut row is reported, at {cut}"
                 );
+                assert!(
+                    parsed
+                        .report
+                        .notes
+                        .iter()
+                        .any(|note| note.contains("was cut")),
+                    "the cut file is named, at {cut}"
+                );
             }
             assert!(parsed.flights.len() >= rows, "cut at {cut}");
             for (cut, whole) in parsed.flights.iter().zip(&whole.flights).take(rows) {
@@ -41,6 +49,17 @@ fn cut_at_any_byte() {
             }
         }
     }
+}
+
+#[test]
+fn a_last_row_without_a_line_end_is_pointed_out() {
+    let parsed = parse(GENERATION_2020.trim_end().as_bytes(), &Options::default()).unwrap();
+    assert_eq!(parsed.flights.len(), 2);
+    let notes = &parsed.report.notes;
+    assert!(
+        notes.iter().any(|note| note.contains("row 12 is the last")),
+        "{notes:?}"
+    );
 }
 
 #[test]
