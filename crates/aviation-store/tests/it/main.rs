@@ -1,6 +1,8 @@
 //! Crate tests over plain SQLite in memory.
 
 #[cfg(test)]
+mod contexts;
+#[cfg(test)]
 mod engine;
 #[cfg(test)]
 mod flights;
