@@ -30,7 +30,7 @@ impl World {
                 return Err(Broken::Leaked {
                     node,
                     compartment: log.compartment,
-                    what: "a log",
+                    what: "entries",
                 });
             }
             let is_own = Some(log.writer) == own;
@@ -100,7 +100,7 @@ impl World {
                 return Err(Broken::Leaked {
                     node,
                     compartment: CompartmentId(compartment),
-                    what: "a row",
+                    what: "rows",
                 });
             }
         }

@@ -46,7 +46,7 @@ pub enum Broken {
         seq: Seq,
     },
     /// Something is stored where it may not be read.
-    #[error("node {node}: holds {what} of compartment {compartment:?}, which it may not read")]
+    #[error("node {node}: there are {what} of compartment {compartment:?}, which it may not read")]
     Leaked {
         /// The node.
         node: usize,

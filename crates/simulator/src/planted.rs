@@ -61,6 +61,7 @@ impl World {
         };
         match self.bug {
             Some(Bug::ApplyTwice) if self.rng.random_bool(0.05) => {
+                let now = self.clock(node);
                 self.tamper_with(node, |connection| {
                     connection.execute(
                         "UPDATE device_log SET merged_seq = 0, merged_hlc = 0 WHERE writer <> ?1",
@@ -69,7 +70,15 @@ impl World {
                     connection.execute("DELETE FROM replica_frontier", [])?;
                     connection.execute("DELETE FROM device_seen WHERE log IN (SELECT log FROM device_log WHERE writer <> ?1)", [writer.0])?;
                     Ok(())
-                })
+                })?;
+                let merged = self.machines[node]
+                    .device
+                    .as_mut()
+                    .map(|device| device.merge_waiting(now));
+                match merged {
+                    Some(Err(error)) => Err(fault(node, &describe(&error))),
+                    _ => Ok(()),
+                }
             }
             Some(Bug::CorruptEntry) if self.rng.random_bool(0.01) => {
                 self.tamper_with(node, |connection| {

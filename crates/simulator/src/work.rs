@@ -102,6 +102,7 @@ impl World {
             self.judge(node, link, context, proof)?;
             return Ok(None);
         }
+        self.check_may_receive(node, &question)?;
         if let Some(dropped) = self.planted_before(node, &question)? {
             return Ok(Some(dropped));
         }
@@ -166,6 +167,29 @@ impl World {
         }
         self.tell(node, link, event)?;
         Ok(None)
+    }
+
+    /// Nobody is sent what it may not read, whether it would keep it or not.
+    fn check_may_receive(&self, node: usize, question: &Output) -> Result<(), Broken> {
+        let (
+            Output::Apply {
+                context,
+                compartment,
+                ..
+            },
+            Some(device),
+        ) = (question, &self.machines[node].device)
+        else {
+            return Ok(());
+        };
+        if device.compartments(*context).contains(compartment) {
+            return Ok(());
+        }
+        Err(Broken::Leaked {
+            node,
+            compartment: *compartment,
+            what: "entries it was sent",
+        })
     }
 
     fn judge(

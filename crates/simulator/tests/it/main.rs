@@ -1,5 +1,6 @@
 //! Runs of whole worlds.
 
+mod bugs;
 mod replay;
 mod same;
 mod seeds;
