@@ -4,7 +4,7 @@
 //! back. It therefore never decides anything: it keeps enough of the old content that the end of the transaction can
 //! compare it with the table. A run of inserts is one record, which keeps bulk loads as fast as plain SQLite.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -37,7 +37,13 @@ pub(crate) struct Shared {
     /// Whether a ROLLBACK TO was ever prepared on the connection: its changes are counted although they are gone.
     savepoint_rolled_back: AtomicBool,
     capture: Mutex<Capture>,
+    /// Columns by table that some statement of the connection sets: no other column can change in an update.
+    settable: Mutex<Settable>,
+    settable_grew: AtomicBool,
 }
+
+/// Columns by table.
+pub(crate) type Settable = BTreeMap<String, BTreeSet<String>>;
 
 impl Shared {
     pub(crate) fn mode(&self) -> Mode {
@@ -54,6 +60,33 @@ impl Shared {
 
     pub(crate) fn savepoint_rolled_back(&self) -> bool {
         self.savepoint_rolled_back.load(Ordering::Relaxed)
+    }
+
+    fn settable(&self) -> MutexGuard<'_, Settable> {
+        self.settable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the hook which tables to look at.
+    pub(crate) fn watch(&self, watched: Vec<Watched>) {
+        let mut capture = self.capture();
+        capture.watch(watched);
+        capture.compare_only(&self.settable());
+    }
+
+    /// A statement that sets a column was prepared.
+    fn note_settable(&self, table: &str, column: &str) {
+        let mut settable = self.settable();
+        if settable
+            .get(table)
+            .is_some_and(|columns| columns.contains(column))
+        {
+            return;
+        }
+        settable
+            .entry(table.to_owned())
+            .or_default()
+            .insert(column.to_owned());
+        self.settable_grew.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn capture(&self) -> MutexGuard<'_, Capture> {
@@ -73,11 +106,16 @@ pub(crate) enum ColumnRole {
 pub(crate) struct Watched {
     pub(crate) name: String,
     pub(crate) roles: Vec<ColumnRole>,
+    pub(crate) columns: Vec<String>,
+    /// Places of the columns that an update may change.
+    pub(crate) settable: Vec<usize>,
     /// Places of the key columns in key order.
     pub(crate) keys: Vec<usize>,
     pub(crate) without_rowid: bool,
     /// The key is the row's own number and needs no look.
     pub(crate) integer_key: bool,
+    /// The schema alone does not keep NULL and floating-point numbers out of the key.
+    pub(crate) loose_key: bool,
 }
 
 /// What happened to a row.
@@ -115,6 +153,8 @@ pub(crate) struct Capture {
     /// The table of the previous row, because the next one is probably in it too.
     latest: Option<usize>,
     pub(crate) tables: Vec<TableCapture>,
+    /// Whether to look at new keys now, because nobody will read them later.
+    pub(crate) check_keys: bool,
     /// Rows the hook saw, in whatever table.
     pub(crate) rows_seen: u64,
     /// A key that cannot be one; the transaction must not commit.
@@ -122,8 +162,7 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
-    /// Tells the hook which tables to look at.
-    pub(crate) fn watch(&mut self, watched: Vec<Watched>) {
+    fn watch(&mut self, watched: Vec<Watched>) {
         self.index_by_name = watched
             .iter()
             .enumerate()
@@ -133,6 +172,18 @@ impl Capture {
             .resize_with(watched.len(), TableCapture::default);
         self.watched = watched;
         self.latest = None;
+    }
+
+    /// Compares in updates only what some statement sets.
+    fn compare_only(&mut self, settable: &Settable) {
+        for table in &mut self.watched {
+            let Some(columns) = settable.get(&table.name) else {
+                continue;
+            };
+            table.settable = (0..table.columns.len())
+                .filter(|&place| columns.contains(&table.columns[place]))
+                .collect();
+        }
     }
 
     /// Forgets the previous transaction.
@@ -163,7 +214,7 @@ impl Capture {
         let watched = &self.watched[index];
         let table = &mut self.tables[index];
         let valid = match case {
-            PreUpdateCase::Insert(new) => table.insert(watched, new),
+            PreUpdateCase::Insert(new) => table.insert(watched, new, self.check_keys),
             PreUpdateCase::Delete(old) => {
                 table.delete(watched, old);
                 true
@@ -171,7 +222,12 @@ impl Capture {
             PreUpdateCase::Update {
                 old_value_accessor,
                 new_value_accessor,
-            } => table.update(watched, old_value_accessor, new_value_accessor),
+            } => table.update(
+                watched,
+                old_value_accessor,
+                new_value_accessor,
+                self.check_keys,
+            ),
             PreUpdateCase::Unknown => true,
         };
         if !valid {
@@ -181,7 +237,7 @@ impl Capture {
 }
 
 impl TableCapture {
-    fn insert(&mut self, watched: &Watched, new: &PreUpdateNewValueAccessor) -> bool {
+    fn insert(&mut self, watched: &Watched, new: &PreUpdateNewValueAccessor, check: bool) -> bool {
         let arena = self.arena.len();
         let slot = if watched.without_rowid {
             0
@@ -189,7 +245,7 @@ impl TableCapture {
             new.get_new_row_id()
         };
         let mut valid = true;
-        if !watched.integer_key {
+        if watched.without_rowid || (check && watched.loose_key) {
             for &place in &watched.keys {
                 let value = new
                     .get_new_column_value(place as i32)
@@ -244,6 +300,7 @@ impl TableCapture {
         watched: &Watched,
         old: &PreUpdateOldValueAccessor,
         new: &PreUpdateNewValueAccessor,
+        check: bool,
     ) -> bool {
         let arena = self.arena.len();
         if watched.without_rowid {
@@ -251,8 +308,9 @@ impl TableCapture {
         }
         let mut rekeyed = !watched.without_rowid && old.get_old_row_id() != new.get_new_row_id();
         let mut changed = false;
-        for (place, role) in watched.roles.iter().enumerate() {
-            if *role == ColumnRole::Key && watched.integer_key {
+        for &place in &watched.settable {
+            let role = watched.roles[place];
+            if role == ColumnRole::Key && watched.integer_key {
                 continue;
             }
             let before = old_value(old, place);
@@ -262,7 +320,7 @@ impl TableCapture {
             if before == after {
                 continue;
             }
-            if *role == ColumnRole::Key {
+            if role == ColumnRole::Key {
                 rekeyed = true;
                 break;
             }
@@ -273,7 +331,7 @@ impl TableCapture {
         if rekeyed {
             self.arena.truncate(arena);
             self.delete(watched, old);
-            return self.insert(watched, new);
+            return self.insert(watched, new, check);
         }
         if changed {
             // Ends the list: no table has that many columns.
@@ -333,12 +391,18 @@ pub(crate) fn attach(connection: &mut Connection) -> Result<Arc<Shared>, rusqlit
         mode: AtomicU8::new(Mode::Closed as u8),
         savepoint_rolled_back: AtomicBool::new(false),
         capture: Mutex::new(Capture::default()),
+        settable: Mutex::default(),
+        settable_grew: AtomicBool::new(false),
     });
     let for_hook = Arc::clone(&shared);
     connection.preupdate_hook(Some(
         move |_: Action, database: &str, table: &str, case: &PreUpdateCase| {
             if for_hook.mode() == Mode::Capturing {
-                for_hook.capture().note(database, table, case);
+                let mut capture = for_hook.capture();
+                if for_hook.settable_grew.swap(false, Ordering::Relaxed) {
+                    capture.compare_only(&for_hook.settable());
+                }
+                capture.note(database, table, case);
             }
         },
     ))?;
@@ -351,6 +415,15 @@ pub(crate) fn attach(connection: &mut Connection) -> Result<Arc<Shared>, rusqlit
             for_authorizer
                 .savepoint_rolled_back
                 .store(true, Ordering::Relaxed);
+            Authorization::Allow
+        }
+        AuthAction::Update {
+            table_name,
+            column_name,
+        } => {
+            if context.database_name == Some("main") && !table_name.starts_with("replica_") {
+                for_authorizer.note_settable(table_name, column_name);
+            }
             Authorization::Allow
         }
         // BEGIN and COMMIT belong to the engine while it runs a transaction.

@@ -253,6 +253,9 @@ pub(crate) fn encode_whole(
     row: &RowBytes,
 ) -> Result<(), FlushError> {
     if let Some(encoder) = encoder {
+        if row.bad_key {
+            return Err(FlushError::Key);
+        }
         let compartment = compartment_of(table, &row.key)?;
         let whole = EncodedRow {
             kind: Kind::Write,

@@ -57,7 +57,7 @@ pub(crate) fn put(
         "DROP INDEX IF EXISTS {index};
          DROP TRIGGER IF EXISTS {index}_delete;
          CREATE INDEX {index} ON {table}({columns}) WHERE replica_guard();
-         CREATE TRIGGER {index}_delete BEFORE DELETE ON {table} WHEN replica_guard() BEGIN SELECT 1; END;",
+         CREATE TRIGGER {index}_delete AFTER DELETE ON {table} WHEN replica_guard() BEGIN SELECT 1; END;",
         table = quoted(table),
         columns = list(columns.iter().map(String::as_str)),
     ))

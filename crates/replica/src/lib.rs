@@ -171,7 +171,6 @@ impl Engine {
             Err(refusal) => return Ok(Err(refusal)),
         };
         self.shared
-            .capture()
             .watch(tables.all.iter().map(|table| table.watched()).collect());
         self.tables = tables;
         Ok(Ok(()))

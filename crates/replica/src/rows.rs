@@ -1,6 +1,7 @@
 //! Reads rows of a merged table by slot or by key, as canonical bytes.
 
 use aeroedge_crdt::changeset::Values;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, Rows};
 
 use crate::slots::Slots;
@@ -18,6 +19,8 @@ pub(crate) struct RowBytes {
     pub(crate) values: Vec<u8>,
     /// Where each of them ends.
     pub(crate) ends: Vec<usize>,
+    /// Whether the key holds NULL or a floating-point number, and therefore names nothing.
+    pub(crate) bad_key: bool,
 }
 
 impl RowBytes {
@@ -34,8 +37,11 @@ impl RowBytes {
         self.values.clear();
         self.ends.clear();
         let keys = table.key_names.len();
+        self.bad_key = false;
         for index in 0..keys {
-            to_value(row.get_ref(1 + index)?).write(&mut self.key);
+            let value = row.get_ref(1 + index)?;
+            self.bad_key |= matches!(value, ValueRef::Null | ValueRef::Real(_));
+            to_value(value).write(&mut self.key);
         }
         for index in 0..table.columns.len() {
             to_value(row.get_ref(1 + keys + index)?).write(&mut self.values);

@@ -122,6 +122,8 @@ pub(crate) struct ColumnShape {
     pub(crate) name: String,
     pub(crate) not_null: bool,
     pub(crate) strict: Option<StrictType>,
+    /// Whether it can hold a floating-point number.
+    pub(crate) may_be_real: bool,
 }
 
 /// A table as SQLite describes it, found fit to merge.
@@ -204,7 +206,12 @@ pub(crate) fn inspect(
         columns.push(ColumnShape {
             name,
             not_null,
-            strict: if strict { strict_type(&declared) } else { None },
+            strict: strict_type(&declared).filter(|_| strict),
+            may_be_real: if strict {
+                strict_type(&declared).is_none_or(|kind| kind == StrictType::Real)
+            } else {
+                !is_text(&declared)
+            },
         });
     }
     drop(rows);
@@ -345,6 +352,15 @@ fn is_real(declared: &str) -> bool {
     ["REAL", "FLOA", "DOUB"]
         .iter()
         .any(|kind| declared.contains(kind))
+}
+
+/// Whether SQLite turns numbers into text in a column.
+fn is_text(declared: &str) -> bool {
+    let declared = declared.to_ascii_uppercase();
+    !declared.contains("INT")
+        && ["CHAR", "CLOB", "TEXT"]
+            .iter()
+            .any(|kind| declared.contains(kind))
 }
 
 fn strict_type(declared: &str) -> Option<StrictType> {

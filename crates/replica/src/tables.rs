@@ -177,6 +177,18 @@ impl Table {
         Watched {
             name: self.name.clone(),
             roles,
+            columns: self
+                .shape
+                .columns
+                .iter()
+                .map(|column| column.name.clone())
+                .collect(),
+            settable: Vec::new(),
+            loose_key: !self.integer_key
+                && self.shape.keys.iter().any(|&place| {
+                    let column = &self.shape.columns[place];
+                    column.may_be_real || !(column.not_null || self.shape.without_rowid)
+                }),
             keys: self.shape.keys.clone(),
             without_rowid: self.shape.without_rowid,
             integer_key: self.integer_key,

@@ -214,7 +214,10 @@ impl Engine {
     ) -> Result<Committed<T>, TransactionError<E>> {
         self.refresh(connection)?
             .map_err(TransactionError::Schema)?;
-        self.shared.capture().clear();
+        let mut capture = self.shared.capture();
+        capture.clear();
+        capture.check_keys = !journal.wants_changes();
+        drop(capture);
         let counted_before = connection.total_changes();
         self.shared.set_mode(Mode::Capturing);
         let value = work(&Transaction { connection }).map_err(TransactionError::Work)?;
