@@ -9,4 +9,4 @@ mod chunk;
 mod store;
 
 pub(crate) use chunk::{Carried, Chunk, SLOTS, Written};
-pub(crate) use store::{ClockStore, era_of};
+pub(crate) use store::{ClockStore, common_era};

@@ -144,7 +144,7 @@ impl Engine {
         now: Millis,
         journal: &mut dyn Journal,
     ) -> Result<(), DeclareError> {
-        let state = State::load(connection)?;
+        let state = self.state.get(connection)?;
         let hlc = state.hlc.tick(now);
         let writer = self.writers.number(connection, self.writer)?;
         let written = Written {
@@ -167,11 +167,12 @@ impl Engine {
             })?;
         }
         if rows > 0 {
-            State {
+            let state = State {
                 hlc,
                 version: written.version,
-            }
-            .store(connection)?;
+            };
+            state.store(connection, None)?;
+            self.state.set(state);
             let changes = encoder.map(Encoder::finish).unwrap_or_default();
             let transaction = LocalTransaction {
                 hlc: Hlc::from_bits(written.hlc),

@@ -41,6 +41,7 @@ use aeroedge_ids::{CompartmentId, WriterKey};
 use rusqlite::Connection;
 
 use crate::capture::{Mode, Shared};
+use crate::state::CachedState;
 use crate::tables::Tables;
 use crate::writers::Writers;
 
@@ -73,6 +74,7 @@ struct Engine {
     writer: WriterKey,
     tables: Tables,
     writers: Writers,
+    state: CachedState,
 }
 
 /// Why a database was not opened for merging.
@@ -107,6 +109,7 @@ impl Replica {
             writer,
             tables: Tables::default(),
             writers: Writers::default(),
+            state: CachedState::default(),
         };
         engine.reload(&connection)??;
         Ok(Self { connection, engine })

@@ -173,7 +173,7 @@ impl<'c> Merging<'c> {
         engine: &'c mut Engine,
     ) -> Result<Self, MergeError> {
         engine.refresh(connection)??;
-        let state = State::load(connection)?;
+        let state = engine.state.get(connection)?;
         Ok(Self {
             connection,
             engine,
@@ -422,9 +422,11 @@ impl<'c> Merging<'c> {
         let shared = std::sync::Arc::clone(&self.engine.shared);
         shared.set_mode(Mode::Internal);
         let mut touched = Vec::new();
+        let mut beside = None;
         for (place, table) in &mut self.tables {
             table.flush()?;
             if table.touched > 0 {
+                beside = Some(self.engine.tables.all[*place].id);
                 touched.push(Touched {
                     table: self.engine.tables.all[*place].name.clone(),
                     rows: table.touched,
@@ -438,9 +440,10 @@ impl<'c> Merging<'c> {
         }
         if self.changed {
             self.state.version = self.version;
-            self.state.store(self.connection)?;
+            self.state.store(self.connection, beside)?;
         }
         self.connection.prepare_cached("COMMIT")?.execute([])?;
+        self.engine.state.set(self.state);
         Ok(MergeOutcome {
             value,
             version: self.state.version,

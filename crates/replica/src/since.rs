@@ -9,7 +9,7 @@ use aeroedge_crdt::life::Life;
 use rusqlite::Connection;
 
 use crate::Replica;
-use crate::clocks::{Chunk, SLOTS, Written, era_of};
+use crate::clocks::{Chunk, SLOTS, Written, common_era};
 use crate::encode::{EncodedRow, Encoder, PART_LENGTH, compartment_of};
 use crate::merge::{MergeError, MergeOutcome};
 use crate::rows::{RowBytes, RowReader};
@@ -104,15 +104,15 @@ impl<'a, 'c> Export<'a, 'c> {
     fn rows(&mut self, since: u64) -> Result<(), StorageError> {
         // A state is read in the order of the table, a little of it by way of the index.
         let some = if since == 0 {
-            "+era >= ?1 ORDER BY chunk"
+            "+era > -1 + 0 * (?1 + ?2) ORDER BY chunk"
         } else {
-            "era >= ?1"
+            "era > ?1 OR era = ?2"
         };
         let mut statement = self.connection.prepare_cached(&format!(
             "SELECT chunk, clocks FROM replica_clock_{} WHERE {some}",
             self.table.id,
         ))?;
-        let mut chunks = statement.query([era_of(since.saturating_add(1))])?;
+        let mut chunks = statement.query([since as i64, common_era(since.saturating_add(1))])?;
         while let Some(found) = chunks.next()? {
             let number: i64 = found.get(0)?;
             let chunk = Chunk::decode(found.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?)?;

@@ -15,7 +15,11 @@ pub(crate) struct State {
     pub(crate) version: u64,
 }
 
+/// Where the state stands among the clocks of a table: behind all chunks.
+pub(crate) const STATE_CHUNK: i64 = i64::MAX;
+
 impl State {
+    /// The latest of all places in which a state is written.
     pub(crate) fn load(connection: &Connection) -> Result<Self, StorageError> {
         let state = connection
             .prepare_cached("SELECT hlc, version FROM replica_state WHERE id = 1")?
@@ -26,14 +30,99 @@ impl State {
                 })
             })
             .optional()?;
-        state.ok_or(StorageError::Damaged("the state is missing"))
+        let mut state = state.ok_or(StorageError::Damaged("the state is missing"))?;
+        let mut statement = connection.prepare_cached("SELECT id FROM replica_table")?;
+        let tables: Vec<i64> = statement
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for table in tables {
+            let beside = connection
+                .prepare_cached(&format!(
+                    "SELECT clocks FROM replica_clock_{table} WHERE chunk = {STATE_CHUNK}"
+                ))?
+                .query_row([], |row| row.get::<_, [u8; 16]>(0))
+                .optional()?;
+            if let Some(beside) = beside.map(Self::from_bytes)
+                && beside.version > state.version
+            {
+                state = beside;
+            }
+        }
+        Ok(state)
     }
 
-    pub(crate) fn store(self, connection: &Connection) -> Result<(), StorageError> {
-        connection
-            .prepare_cached("UPDATE replica_state SET hlc = ?1, version = ?2 WHERE id = 1")?
-            .execute((self.hlc.to_bits() as i64, self.version as i64))?;
+    /// Writes the state beside the clocks of a table that the transaction changed: a page that is written anyway, while one
+    /// more page would cost a small transaction as much as its row.
+    pub(crate) fn store(
+        self,
+        connection: &Connection,
+        table: Option<i64>,
+    ) -> Result<(), StorageError> {
+        let Some(table) = table else {
+            connection
+                .prepare_cached("UPDATE replica_state SET hlc = ?1, version = ?2 WHERE id = 1")?
+                .execute((self.hlc.to_bits() as i64, self.version as i64))?;
+            return Ok(());
+        };
+        let bytes = self.to_bytes();
+        let updated = connection
+            .prepare_cached(&format!(
+                "UPDATE replica_clock_{table} SET clocks = ?1 WHERE chunk = {STATE_CHUNK}"
+            ))?
+            .execute([bytes])?;
+        if updated == 0 {
+            // An era before all others keeps it out of every export.
+            connection.execute(
+                &format!("INSERT INTO replica_clock_{table}(chunk, era, clocks) VALUES ({STATE_CHUNK}, -1, ?1)"),
+                [bytes],
+            )?;
+        }
         Ok(())
+    }
+
+    fn to_bytes(self) -> [u8; 16] {
+        (u128::from(self.hlc.to_bits()) << 64 | u128::from(self.version)).to_be_bytes()
+    }
+
+    fn from_bytes(bytes: [u8; 16]) -> Self {
+        let both = u128::from_be_bytes(bytes);
+        Self {
+            hlc: Hlc::from_bits((both >> 64) as u64),
+            version: both as u64,
+        }
+    }
+}
+
+/// The state as of the latest look, good until another connection commits.
+#[derive(Debug, Default)]
+pub(crate) struct CachedState(Option<(i64, State)>);
+
+impl CachedState {
+    /// The state now. Call inside a transaction.
+    pub(crate) fn get(&mut self, connection: &Connection) -> Result<State, StorageError> {
+        let seen: i64 = connection
+            .prepare_cached("PRAGMA data_version")?
+            .query_row([], |row| row.get(0))?;
+        if let Some((known, state)) = self.0
+            && known == seen
+        {
+            return Ok(state);
+        }
+        let state = State::load(connection)?;
+        self.0 = Some((seen, state));
+        Ok(state)
+    }
+
+    /// This connection committed a new state.
+    pub(crate) fn set(&mut self, state: State) {
+        if let Some((_, known)) = &mut self.0 {
+            *known = state;
+        }
+    }
+
+    /// Nobody knows.
+    pub(crate) fn forget(&mut self) {
+        self.0 = None;
     }
 }
 

@@ -144,7 +144,7 @@ pub(crate) fn create_tables_of(
     connection.execute_batch(&format!(
         "CREATE TABLE IF NOT EXISTS replica_clock_{table}(
            chunk INTEGER PRIMARY KEY,           -- 64 neighbouring slots
-           era INTEGER NOT NULL,                -- of the latest version in it
+           era INTEGER NOT NULL,                -- the latest version in it, or one shortly before
            clocks BLOB NOT NULL
          );
          CREATE INDEX IF NOT EXISTS replica_clock_{table}_era ON replica_clock_{table}(era);

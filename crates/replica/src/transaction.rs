@@ -226,12 +226,13 @@ impl Engine {
             return Err(TransactionError::Ended);
         }
         let counted = connection.total_changes() - counted_before;
-        let (hlc, version, rows) = self.seal(connection, now, counted, journal)?;
+        let (hlc, state, rows) = self.seal(connection, now, counted, journal)?;
         connection.prepare_cached("COMMIT")?.execute([])?;
+        self.state.set(state);
         Ok(Committed {
             value,
             hlc,
-            version,
+            version: state.version,
             rows,
         })
     }
@@ -243,8 +244,8 @@ impl Engine {
         now: Millis,
         counted: u64,
         journal: &mut dyn Journal,
-    ) -> Result<(Option<Hlc>, u64, u64), TransactionError<E>> {
-        let mut state = State::load(connection)?;
+    ) -> Result<(Option<Hlc>, State, u64), TransactionError<E>> {
+        let mut state = self.state.get(connection)?;
         let shared = std::sync::Arc::clone(&self.shared);
         let mut capture = shared.capture();
         if let Some(table) = capture.bad_key.take() {
@@ -259,7 +260,7 @@ impl Engine {
             .iter()
             .all(|table| table.events.iter().map(Event::rows).sum::<u64>() == 0)
         {
-            return Ok((None, state.version, 0));
+            return Ok((None, state, 0));
         }
         let hlc = state.hlc.tick(now);
         let writer = self.writers.number(connection, self.writer)?;
@@ -270,11 +271,12 @@ impl Engine {
         };
         let mut encoder = journal.wants_changes().then(|| Encoder::new(PART_LENGTH));
         let mut rows = 0;
+        let mut beside = None;
         for (table, capture) in self.tables.all.iter().zip(&mut capture.tables) {
             if capture.events.is_empty() {
                 continue;
             }
-            rows += flush_table(
+            let changed = flush_table(
                 connection,
                 table,
                 capture,
@@ -291,16 +293,20 @@ impl Engine {
                     table: table.name.clone(),
                 },
             })?;
+            if changed > 0 {
+                beside = Some(table.id);
+                rows += changed;
+            }
         }
         drop(capture);
         if rows == 0 {
-            return Ok((None, state.version, 0));
+            return Ok((None, state, 0));
         }
         state = State {
             hlc,
             version: written.version,
         };
-        state.store(connection)?;
+        state.store(connection, beside)?;
         let changes = encoder.map(Encoder::finish).unwrap_or_default();
         journal
             .append(
@@ -311,7 +317,7 @@ impl Engine {
                 },
             )
             .map_err(TransactionError::Journal)?;
-        Ok((Some(hlc), state.version, rows))
+        Ok((Some(hlc), state, rows))
     }
 
     /// Starts a transaction that nobody else can start before it ends.
@@ -328,6 +334,7 @@ impl Engine {
     /// Takes back what an unfinished transaction did, in the database and in memory.
     pub(crate) fn abandon(&mut self, connection: &Connection) -> Result<(), rusqlite::Error> {
         self.writers.forget();
+        self.state.forget();
         self.shared.capture().clear();
         // SQLite may have rolled back already.
         if connection.is_autocommit() {

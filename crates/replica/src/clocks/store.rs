@@ -7,18 +7,23 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::chunk::{Carried, Chunk, SLOTS, Written};
+use crate::state::STATE_CHUNK;
 use crate::statements::Lazy;
 use crate::storage::StorageError;
 
 /// Chunks in memory before those that changed are written and all are dropped: some ten megabytes.
 const CHUNKS_MAX: usize = 4096;
 
-/// Versions that share an entry in the index by era: a chunk that changes often does not change its entry as often.
+/// Versions of small transactions that share an entry in the index by era, so that a chunk that changes often does not
+/// change its entry as often.
 const VERSIONS_PER_ERA: u64 = 256;
 
-/// The era of a version.
-pub(crate) fn era_of(version: u64) -> i64 {
-    (version / VERSIONS_PER_ERA) as i64
+/// A transaction that changes more chunks than this has an era of its own, so that nobody reads them in vain.
+const CHUNKS_OF_A_SMALL_TRANSACTION: usize = 8;
+
+/// The era that a version shares with its neighbours.
+pub(crate) fn common_era(version: u64) -> i64 {
+    (version - version % VERSIONS_PER_ERA) as i64
 }
 
 #[derive(Debug)]
@@ -50,7 +55,9 @@ impl<'c> ClockStore<'c> {
     pub(crate) fn new(connection: &'c Connection, table: i64) -> Result<Self, StorageError> {
         let name = format!("replica_clock_{table}");
         let last: Option<i64> = connection
-            .prepare_cached(&format!("SELECT max(chunk) FROM {name}"))?
+            .prepare_cached(&format!(
+                "SELECT max(chunk) FROM {name} WHERE chunk < {STATE_CHUNK}"
+            ))?
             .query_row([], |row| row.get(0))?;
         Ok(Self {
             select: Lazy::new(
@@ -189,6 +196,8 @@ impl<'c> ClockStore<'c> {
 
     /// Writes what changed; the store can be used on.
     pub(crate) fn flush(&mut self) -> Result<(), StorageError> {
+        let changed = self.loaded.values().filter(|loaded| loaded.changed).count();
+        let is_small = changed <= CHUNKS_OF_A_SMALL_TRANSACTION;
         for (number, loaded) in &mut self.loaded {
             if !std::mem::take(&mut loaded.changed) {
                 continue;
@@ -200,7 +209,12 @@ impl<'c> ClockStore<'c> {
                 continue;
             }
             let bytes = loaded.chunk.encode();
-            let era = era_of(loaded.chunk.version_max());
+            let version = loaded.chunk.version_max();
+            let era = if is_small {
+                common_era(version)
+            } else {
+                version as i64
+            };
             match loaded.stored_era {
                 None => self.insert.get()?.execute((number, era, &bytes))?,
                 Some(stored) if stored == era => self.update.get()?.execute((number, &bytes))?,
