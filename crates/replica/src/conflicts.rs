@@ -15,7 +15,7 @@ use crate::clocks::{ClockStore, Written};
 use crate::graves::Graves;
 use crate::rows::RowBytes;
 use crate::slots::Slots;
-use crate::statements::Lazy;
+use crate::statements::{Lazy, Sql};
 use crate::storage::StorageError;
 use crate::tables::Table;
 use crate::values::{Bound, owned_value, owned_values};
@@ -65,13 +65,13 @@ pub(crate) struct Losing {
 /// The log as far as it concerns one table.
 #[derive(Debug)]
 pub(crate) struct ConflictLog<'c> {
+    connection: &'c Connection,
     table: i64,
     select: Lazy<'c>,
     insert: Lazy<'c>,
     update: Lazy<'c>,
     delete: Lazy<'c>,
-    /// Nothing needs to be looked up while there is none.
-    pub(crate) any: bool,
+    any: Option<bool>,
 }
 
 /// Takes the cells of an entry one by one.
@@ -90,12 +90,10 @@ pub(crate) fn write_cell(out: &mut Vec<u8>, column: u16, value: Value<'_>) {
 }
 
 impl<'c> ConflictLog<'c> {
-    pub(crate) fn new(connection: &'c Connection, table: i64) -> Result<Self, StorageError> {
-        let any = connection
-            .prepare_cached("SELECT EXISTS(SELECT 1 FROM replica_conflict WHERE tbl = ?1)")?
-            .query_row([table], |row| row.get(0))?;
-        let lazy = |sql: &str| Lazy::new(connection, sql.to_owned());
-        Ok(Self {
+    pub(crate) fn new(connection: &'c Connection, table: i64) -> Self {
+        let lazy = |sql: &'static str| Lazy::new(connection, &Sql::Fixed(sql));
+        Self {
+            connection,
             table,
             select: lazy("SELECT life, hlc, writer, cells FROM replica_conflict WHERE tbl = ?1 AND key = ?2"),
             insert: lazy(
@@ -108,13 +106,26 @@ impl<'c> ConflictLog<'c> {
             delete: lazy(
                 "DELETE FROM replica_conflict WHERE tbl = ?1 AND key = ?2 AND life = ?3 AND hlc = ?4 AND writer = ?5",
             ),
-            any,
-        })
+            any: None,
+        }
+    }
+
+    /// Whether the table has any entry: nothing needs to be looked up while there is none.
+    pub(crate) fn any(&mut self) -> Result<bool, StorageError> {
+        if let Some(any) = self.any {
+            return Ok(any);
+        }
+        let any = self
+            .connection
+            .prepare_cached("SELECT EXISTS(SELECT 1 FROM replica_conflict WHERE tbl = ?1)")?
+            .query_row([self.table], |row| row.get(0))?;
+        self.any = Some(any);
+        Ok(any)
     }
 
     /// The entries of a row.
     pub(crate) fn of(&mut self, key: &[u8]) -> Result<Vec<Losing>, StorageError> {
-        if !self.any {
+        if !self.any()? {
             return Ok(Vec::new());
         }
         let statement = self.select.get()?;
@@ -170,7 +181,7 @@ impl<'c> ConflictLog<'c> {
         if losing.cells.is_empty() {
             return Ok(());
         }
-        self.any = true;
+        self.any = Some(true);
         let (life, hlc) = (losing.life as i64, losing.hlc as i64);
         let inserted = self.insert.get()?.execute((
             self.table,
@@ -240,9 +251,9 @@ impl<'a> Listing<'a> {
             connection,
             table,
             writers,
-            clocks: ClockStore::new(connection, table.id)?,
-            graves: Graves::new(connection, table.id)?,
-            slots: Slots::new(connection, table.id),
+            clocks: ClockStore::new(connection, &table.sql)?,
+            graves: Graves::new(connection, &table.sql)?,
+            slots: Slots::new(connection, &table.sql),
         })
     }
 
@@ -303,8 +314,9 @@ impl<'a> Listing<'a> {
     }
 
     fn standing(&mut self, key: &[u8]) -> Result<Standing, StorageError> {
-        let sql = format!("{} WHERE {}", self.table.select(), self.table.where_key(1));
-        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut statement = self
+            .connection
+            .prepare_cached(self.table.sql.find.as_str())?;
         let parameters = rusqlite::params_from_iter(Values::of(key).map(Bound));
         let mut rows = statement.query(parameters)?;
         if let Some(found) = rows.next()? {

@@ -300,8 +300,8 @@ fn adopt_rows(
     if improper {
         return Err(FlushError::Key);
     }
-    let mut clocks = ClockStore::new(connection, table.id)?;
-    let mut slots = Slots::new(connection, table.id);
+    let mut clocks = ClockStore::new(connection, &table.sql)?;
+    let mut slots = Slots::new(connection, &table.sql);
     let order = if table.without_rowid() {
         "1"
     } else {

@@ -93,8 +93,8 @@ impl Fingerprint<'_> {
     fn living(&mut self, table: &Table) -> Result<(), StorageError> {
         let mut by_name: Vec<usize> = (0..table.columns.len()).collect();
         by_name.sort_by(|left, right| table.columns[*left].name.cmp(&table.columns[*right].name));
-        let mut clocks = ClockStore::new(self.connection, table.id)?;
-        let mut slots = Slots::new(self.connection, table.id);
+        let mut clocks = ClockStore::new(self.connection, &table.sql)?;
+        let mut slots = Slots::new(self.connection, &table.sql);
         let keys = list(table.key_names.iter().map(String::as_str));
         let mut statement = self
             .connection

@@ -50,14 +50,14 @@ pub(crate) fn flush_table(
     encoder: Option<&mut Encoder>,
 ) -> Result<u64, FlushError> {
     let mut access = Access::new(connection, table);
-    let mut graves = Graves::new(connection, table.id)?;
+    let mut graves = Graves::new(connection, &table.sql)?;
     let net = effect(&mut access, capture, trusted, graves.any)?;
     if net.is_empty() {
         return Ok(0);
     }
     let mut flush = Flush {
-        conflicts: ConflictLog::new(connection, table.id)?,
-        clocks: ClockStore::new(connection, table.id)?,
+        conflicts: ConflictLog::new(connection, table.id),
+        clocks: ClockStore::new(connection, &table.sql)?,
         access,
         written,
         encoder,
@@ -197,7 +197,7 @@ impl Flush<'_, '_, '_> {
             }
             self.clocks.wrote(updated.slot, columns, self.written)?;
             self.rows += 1;
-            if self.encoder.is_none() && !self.conflicts.any {
+            if self.encoder.is_none() && !self.conflicts.any()? {
                 continue;
             }
             self.access.read(updated.slot, &mut row)?;

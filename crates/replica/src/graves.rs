@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::clocks::Written;
-use crate::statements::Lazy;
+use crate::statements::{Lazy, TableSql};
 use crate::storage::StorageError;
 
 /// A dead row.
@@ -24,20 +24,14 @@ pub(crate) struct Graves<'c> {
 }
 
 impl<'c> Graves<'c> {
-    pub(crate) fn new(connection: &'c Connection, table: i64) -> Result<Self, StorageError> {
-        let name = format!("replica_grave_{table}");
+    pub(crate) fn new(connection: &'c Connection, sql: &TableSql) -> Result<Self, StorageError> {
         let any = connection
-            .prepare_cached(&format!("SELECT EXISTS(SELECT 1 FROM {name})"))?
+            .prepare_cached(sql.grave_any.as_str())?
             .query_row([], |row| row.get(0))?;
-        let lazy = |sql| Lazy::new(connection, sql);
         Ok(Self {
-            select: lazy(format!(
-                "SELECT life, hlc, writer, version FROM {name} WHERE key = ?1"
-            )),
-            put: lazy(format!(
-                "INSERT OR REPLACE INTO {name}(key, life, hlc, writer, version) VALUES (?1, ?2, ?3, ?4, ?5)"
-            )),
-            delete: lazy(format!("DELETE FROM {name} WHERE key = ?1")),
+            select: Lazy::new(connection, &sql.grave_select),
+            put: Lazy::new(connection, &sql.grave_put),
+            delete: Lazy::new(connection, &sql.grave_delete),
             any,
         })
     }

@@ -426,7 +426,7 @@ impl<'c> Merging<'c> {
         for (place, table) in &mut self.tables {
             table.flush()?;
             if table.touched > 0 {
-                beside = Some(self.engine.tables.all[*place].id);
+                beside = Some(&*self.engine.tables.all[*place]);
                 touched.push(Touched {
                     table: self.engine.tables.all[*place].name.clone(),
                     rows: table.touched,

@@ -106,7 +106,7 @@ impl<'a, 'c> Access<'a, 'c> {
             connection,
             table,
             reader: RowReader::new(connection, table),
-            slots: Slots::new(connection, table.id),
+            slots: Slots::new(connection, &table.sql),
         }
     }
 

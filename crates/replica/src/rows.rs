@@ -61,19 +61,9 @@ pub(crate) struct RowReader<'c> {
 
 impl<'c> RowReader<'c> {
     pub(crate) fn new(connection: &'c Connection, table: &Table) -> Self {
-        let select = table.select();
         Self {
-            one: Lazy::new(
-                connection,
-                format!("{select} WHERE {}", table.where_slot(1).0),
-            ),
-            range: Lazy::new(
-                connection,
-                format!(
-                    "{select} WHERE {0} BETWEEN ?1 AND ?2 ORDER BY {0}",
-                    table.shape.rowid
-                ),
-            ),
+            one: Lazy::new(connection, &table.sql.read_one),
+            range: Lazy::new(connection, &table.sql.read_range),
             by_key: table.without_rowid(),
         }
     }

@@ -95,7 +95,7 @@ impl<'a, 'c> Export<'a, 'c> {
             writers,
             encoder,
             reader: RowReader::new(connection, table),
-            slots: Slots::new(connection, table.id),
+            slots: Slots::new(connection, &table.sql),
             rows: (0..SLOTS).map(|_| RowBytes::default()).collect(),
             values: Vec::new(),
         }

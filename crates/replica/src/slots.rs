@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::statements::Lazy;
+use crate::statements::{Lazy, TableSql};
 use crate::storage::StorageError;
 
 /// The slots of one table.
@@ -16,14 +16,12 @@ pub(crate) struct Slots<'c> {
 }
 
 impl<'c> Slots<'c> {
-    pub(crate) fn new(connection: &'c Connection, table: i64) -> Self {
-        let name = format!("replica_slot_{table}");
-        let lazy = |sql| Lazy::new(connection, sql);
+    pub(crate) fn new(connection: &'c Connection, sql: &TableSql) -> Self {
         Self {
-            by_key: lazy(format!("SELECT slot FROM {name} WHERE key = ?1")),
-            by_slot: lazy(format!("SELECT key FROM {name} WHERE slot = ?1")),
-            insert: lazy(format!("INSERT INTO {name}(key) VALUES (?1)")),
-            delete: lazy(format!("DELETE FROM {name} WHERE slot = ?1")),
+            by_key: Lazy::new(connection, &sql.slot_by_key),
+            by_slot: Lazy::new(connection, &sql.slot_by_slot),
+            insert: Lazy::new(connection, &sql.slot_insert),
+            delete: Lazy::new(connection, &sql.slot_delete),
             connection,
         }
     }

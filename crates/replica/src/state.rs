@@ -5,6 +5,7 @@ use aeroedge_ids::{CompartmentId, WriterKey};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::storage::StorageError;
+use crate::tables::Table;
 
 /// What every transaction of the engine reads at its beginning and moves on at its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +57,7 @@ impl State {
     pub(crate) fn store(
         self,
         connection: &Connection,
-        table: Option<i64>,
+        table: Option<&Table>,
     ) -> Result<(), StorageError> {
         let Some(table) = table else {
             connection
@@ -66,14 +67,12 @@ impl State {
         };
         let bytes = self.to_bytes();
         let updated = connection
-            .prepare_cached(&format!(
-                "UPDATE replica_clock_{table} SET clocks = ?1 WHERE chunk = {STATE_CHUNK}"
-            ))?
+            .prepare_cached(table.sql.state_update.as_str())?
             .execute([bytes])?;
         if updated == 0 {
             // An era before all others keeps it out of every export.
             connection.execute(
-                &format!("INSERT INTO replica_clock_{table}(chunk, era, clocks) VALUES ({STATE_CHUNK}, -1, ?1)"),
+                &format!("INSERT INTO replica_clock_{}(chunk, era, clocks) VALUES ({STATE_CHUNK}, -1, ?1)", table.id),
                 [bytes],
             )?;
         }

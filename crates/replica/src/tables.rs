@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use crate::capture::{ColumnRole, Watched};
 use crate::names::{list, quoted};
 use crate::schema::{SchemaError, Shape, StrictType, inspect};
+use crate::statements::TableSql;
 use crate::storage::StorageError;
 
 /// Where the rows of a table live.
@@ -103,6 +104,7 @@ pub(crate) struct Table {
     /// Numbers of all columns, in the order of `columns`.
     pub(crate) numbers: Vec<u16>,
     pub(crate) integer_key: bool,
+    pub(crate) sql: TableSql,
 }
 
 impl Table {
@@ -136,37 +138,12 @@ impl Table {
 
     /// Slot, key columns, other columns of rows; the caller adds the WHERE. The slot of a table WITHOUT ROWID reads 0.
     pub(crate) fn select(&self) -> String {
-        let slot = if self.without_rowid() {
-            "0"
-        } else {
-            &self.shape.rowid
-        };
-        let names = self
-            .key_names
-            .iter()
-            .chain(self.columns.iter().map(|column| &column.name))
-            .map(String::as_str);
-        format!("SELECT {slot},{} FROM {}", list(names), quoted(&self.name))
+        select_rows(&self.name, &self.shape, &self.key_names, &self.columns)
     }
 
-    /// The condition that finds one row: by its key values, bound from `first` on.
-    pub(crate) fn where_key(&self, first: usize) -> String {
-        let conditions: Vec<String> = self
-            .key_names
-            .iter()
-            .enumerate()
-            .map(|(index, name)| format!("{}=?{}", quoted(name), first + index))
-            .collect();
-        conditions.join(" AND ")
-    }
-
-    /// The condition that finds one row, by slot where rows have one; how many parameters it takes from `first` on.
-    pub(crate) fn where_slot(&self, first: usize) -> (String, usize) {
-        if self.without_rowid() {
-            (self.where_key(first), self.key_names.len())
-        } else {
-            (format!("{}=?{first}", self.shape.rowid), 1)
-        }
+    /// The condition that finds one row, by slot where rows have one, else by key values; bound from `first` on.
+    pub(crate) fn where_slot(&self, first: usize) -> String {
+        where_slot(&self.shape, &self.key_names, first)
     }
 
     pub(crate) fn watched(&self) -> Watched {
@@ -258,6 +235,36 @@ pub(crate) fn column_numbers(
         .collect()
 }
 
+fn select_rows(table: &str, shape: &Shape, keys: &[String], columns: &[Column]) -> String {
+    let slot = if shape.without_rowid {
+        "0"
+    } else {
+        &shape.rowid
+    };
+    let names = keys
+        .iter()
+        .chain(columns.iter().map(|column| &column.name))
+        .map(String::as_str);
+    format!("SELECT {slot},{} FROM {}", list(names), quoted(table))
+}
+
+fn where_key(keys: &[String], first: usize) -> String {
+    let conditions: Vec<String> = keys
+        .iter()
+        .enumerate()
+        .map(|(index, name)| format!("{}=?{}", quoted(name), first + index))
+        .collect();
+    conditions.join(" AND ")
+}
+
+fn where_slot(shape: &Shape, keys: &[String], first: usize) -> String {
+    if shape.without_rowid {
+        where_key(keys, first)
+    } else {
+        format!("{}=?{first}", shape.rowid)
+    }
+}
+
 fn assemble(
     id: i64,
     name: String,
@@ -297,7 +304,15 @@ fn assemble(
             strict: column.strict,
         });
     }
-    let integer_key = !shape.without_rowid && shape.keys.len() == 1 && shape.key_is_rowid;
+    let integer_key = shape.key_is_rowid;
+    let sql = TableSql::new(
+        id,
+        &name,
+        &select_rows(&name, &shape, &key_names, &columns),
+        &shape.rowid,
+        &where_slot(&shape, &key_names, 1),
+        &where_key(&key_names, 1),
+    );
     Ok(Table {
         id,
         name,
@@ -309,6 +324,7 @@ fn assemble(
         numbers_end,
         index_by_number,
         integer_key,
+        sql,
         shape,
     })
 }

@@ -294,7 +294,7 @@ impl Engine {
                 },
             })?;
             if changed > 0 {
-                beside = Some(table.id);
+                beside = Some(&**table);
                 rows += changed;
             }
         }

@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::chunk::{Carried, Chunk, SLOTS, Written};
-use crate::state::STATE_CHUNK;
-use crate::statements::Lazy;
+use crate::statements::{Lazy, TableSql};
 use crate::storage::StorageError;
 
 /// Chunks in memory before those that changed are written and all are dropped: some ten megabytes.
@@ -52,31 +51,16 @@ fn place(slot: i64) -> (i64, usize) {
 }
 
 impl<'c> ClockStore<'c> {
-    pub(crate) fn new(connection: &'c Connection, table: i64) -> Result<Self, StorageError> {
-        let name = format!("replica_clock_{table}");
+    pub(crate) fn new(connection: &'c Connection, sql: &TableSql) -> Result<Self, StorageError> {
         let last: Option<i64> = connection
-            .prepare_cached(&format!(
-                "SELECT max(chunk) FROM {name} WHERE chunk < {STATE_CHUNK}"
-            ))?
+            .prepare_cached(sql.clock_last.as_str())?
             .query_row([], |row| row.get(0))?;
         Ok(Self {
-            select: Lazy::new(
-                connection,
-                format!("SELECT era, clocks FROM {name} WHERE chunk = ?1"),
-            ),
-            insert: Lazy::new(
-                connection,
-                format!("INSERT INTO {name}(chunk, era, clocks) VALUES (?1, ?2, ?3)"),
-            ),
-            update: Lazy::new(
-                connection,
-                format!("UPDATE {name} SET clocks = ?2 WHERE chunk = ?1"),
-            ),
-            update_era: Lazy::new(
-                connection,
-                format!("UPDATE {name} SET era = ?2, clocks = ?3 WHERE chunk = ?1"),
-            ),
-            delete: Lazy::new(connection, format!("DELETE FROM {name} WHERE chunk = ?1")),
+            select: Lazy::new(connection, &sql.clock_select),
+            insert: Lazy::new(connection, &sql.clock_insert),
+            update: Lazy::new(connection, &sql.clock_update),
+            update_era: Lazy::new(connection, &sql.clock_update_era),
+            delete: Lazy::new(connection, &sql.clock_delete),
             loaded: BTreeMap::new(),
             last: last.unwrap_or(i64::MIN),
         })

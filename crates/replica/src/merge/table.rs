@@ -67,21 +67,15 @@ pub(crate) struct TableMerge<'c> {
 
 impl<'c> TableMerge<'c> {
     pub(crate) fn new(connection: &'c Connection, table: Arc<Table>) -> Result<Self, StorageError> {
-        let find = format!("{} WHERE {}", table.select(), table.where_key(1));
-        let delete = format!(
-            "DELETE FROM {} WHERE {}",
-            quoted(&table.name),
-            table.where_slot(1).0
-        );
         Ok(Self {
             connection,
             keys: quarantine::joined_names(&table.key_names),
-            clocks: ClockStore::new(connection, table.id)?,
-            graves: Graves::new(connection, table.id)?,
-            conflicts: ConflictLog::new(connection, table.id)?,
-            slots: Slots::new(connection, table.id),
-            find: Lazy::new(connection, find),
-            delete: Lazy::new(connection, delete),
+            clocks: ClockStore::new(connection, &table.sql)?,
+            graves: Graves::new(connection, &table.sql)?,
+            conflicts: ConflictLog::new(connection, table.id),
+            slots: Slots::new(connection, &table.sql),
+            find: Lazy::new(connection, &table.sql.find),
+            delete: Lazy::new(connection, &table.sql.delete),
             inserts: BTreeMap::new(),
             updates: BTreeMap::new(),
             expect_known: false,
@@ -415,7 +409,7 @@ impl<'c> TableMerge<'c> {
         key: &[u8],
         cells: Option<&[Cell<'_>]>,
     ) -> Result<(), StorageError> {
-        if !self.conflicts.any || context.seen.is_none() {
+        if context.seen.is_none() || !self.conflicts.any()? {
             return Ok(());
         }
         let numbers: Option<Vec<u16>> =
@@ -560,7 +554,7 @@ fn insert_statement<'s, 'c>(
                 list(names),
                 places.join(",")
             );
-            Lazy::new(connection, sql)
+            Lazy::new(connection, &sql.into())
         })
 }
 
@@ -584,8 +578,8 @@ fn update_statement<'s, 'c>(
                 "UPDATE {} SET {} WHERE {}",
                 quoted(&table.name),
                 sets.join(","),
-                table.where_slot(cells.len() + 1).0
+                table.where_slot(cells.len() + 1)
             );
-            Lazy::new(connection, sql)
+            Lazy::new(connection, &sql.into())
         })
 }
