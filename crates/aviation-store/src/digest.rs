@@ -69,7 +69,7 @@ mod tests {
     fn bytes_of(conn: &Connection, compartment: CompartmentId) -> Vec<u8> {
         let mut bytes = Vec::new();
         visit_rows(conn, &[compartment], &mut |piece| {
-            bytes.extend_from_slice(piece)
+            bytes.extend_from_slice(piece);
         })
         .unwrap();
         bytes
