@@ -10,6 +10,7 @@
 mod beacon;
 mod device;
 mod engine;
+mod fetching;
 mod jobs;
 mod link;
 mod node;

@@ -17,6 +17,7 @@ use aeroedge_transport::{FrameReceiver, FrameSender, Link, SendError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout};
 
+use crate::fetching::Fetching;
 use crate::jobs::{Engine, Job, LinkId, Question, ToLink};
 use crate::peers::{Heard, Peers, Verdict};
 use crate::status::LinkFigures;
@@ -33,6 +34,7 @@ const BURST: usize = 32;
 pub(crate) struct Surroundings<S> {
     pub(crate) engine: Engine<S>,
     pub(crate) peers: Arc<Peers>,
+    pub(crate) fetching: Fetching,
     pub(crate) limits: Limits,
     /// Ends links by number: those replaced by another.
     pub(crate) evictions: tokio::sync::broadcast::Sender<LinkId>,
@@ -62,13 +64,16 @@ pub(crate) async fn run<S: Send + 'static>(
         link.remote.clone(),
         Arc::clone(&heard),
     );
+    around.fetching.link_up(id, events.clone());
     let Some(mut task) = Task::begin(id, link, &around, heard, events, incoming).await else {
+        around.fetching.link_down(id);
         around.peers.link_down(id, LinkFigures::default());
         around.engine.send(Job::Gone(id));
         return Ended::Other;
     };
     task.work().await;
     task.farewell().await;
+    around.fetching.link_down(id);
     around.peers.link_down(id, task.session.counters().into());
     around.engine.send(Job::Gone(id));
     task.ended
@@ -346,12 +351,6 @@ impl<'a, S: Send + 'static> Task<'a, S> {
                     runs,
                 });
             }
-            Output::InSync {
-                context,
-                compartment,
-            } => {
-                self.stirred.insert((context, compartment));
-            }
             Output::ContextEnded {
                 context,
                 reason,
@@ -363,7 +362,18 @@ impl<'a, S: Send + 'static> Task<'a, S> {
                 self.around.peers.rejected(reason.to_string());
                 self.ask(Question::Forget { context });
             }
-            Output::ControlInSync { .. } | Output::PeerFrontier { .. } => {}
+            Output::InSync {
+                context,
+                compartment,
+            }
+            | Output::PeerFrontier {
+                context,
+                compartment,
+                ..
+            } => {
+                self.stirred.insert((context, compartment));
+            }
+            Output::ControlInSync { .. } => {}
         }
     }
 
@@ -438,6 +448,12 @@ impl<'a, S: Send + 'static> Task<'a, S> {
             return;
         }
         for (context, compartment) in std::mem::take(&mut self.stirred) {
+            if let Some(progress) = self.session.progress(context, compartment) {
+                let to_receive = progress.to_receive;
+                self.around
+                    .fetching
+                    .progress(self.id, context, compartment, to_receive);
+            }
             let in_sync = self.session.in_sync(context, compartment);
             if let Some(shared) = self.shared.get_mut(&(context, compartment)) {
                 *shared = in_sync;

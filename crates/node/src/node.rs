@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::beacon::{Silent, Snapshot, Tags};
 use crate::engine::{AfterMerge, Thread};
+use crate::fetching::Fetching;
 use crate::jobs::{Engine, Job, LinkId};
 use crate::link::{self, Ended, Surroundings};
 use crate::peers::Peers;
@@ -161,6 +162,7 @@ impl<S: Store> Node<S> {
         let around = Arc::new(Surroundings {
             engine: engine.clone(),
             peers: Arc::clone(&peers),
+            fetching: Fetching::new(),
             limits: config.limits,
             evictions: broadcast::channel(64).0,
             ending: ended,

@@ -70,7 +70,10 @@ impl Member {
         let folder = TempDir::new().unwrap();
         let keys = KeysInMemory::new(DeviceSecrets::generate(&mut rand::rng()));
         let node = Node::start(open(folder.path(), &keys, number), Config::default()).unwrap();
-        node.handle().add_transport(transport.clone()).await.unwrap();
+        node.handle()
+            .add_transport(transport.clone())
+            .await
+            .unwrap();
         Self {
             folder,
             keys,

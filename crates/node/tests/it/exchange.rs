@@ -179,3 +179,29 @@ async fn listeners_hear_of_changes_from_elsewhere() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fresh_node_is_not_sent_everything_twice() {
+    let (mut first, mut second) = (Ledger::new(1), Ledger::new(1));
+    for number in 0..20_000_u32 {
+        let mut entry = vec![0; 200];
+        entry[..4].copy_from_slice(&number.to_be_bytes());
+        first.write(entry.clone());
+        second.write(entry);
+    }
+    second.call_itself(2);
+    let (a, b) = (start(first), start(second));
+    let c = start(Ledger::new(3));
+    let (a, b, c) = (a.handle(), b.handle(), c.handle());
+    connect(&a, &c).await;
+    connect(&b, &c).await;
+    eventually("everything arrives", async || len(&c).await == 20_000).await;
+    write(&b, "and what only the other has").await;
+    eventually("it arrives", async || len(&c).await == 20_001).await;
+    let received: u64 = c
+        .peers()
+        .iter()
+        .map(|peer| peer.figures.entries_received)
+        .sum();
+    assert!(received < 30_000, "{received} entries were sent for 20001");
+}

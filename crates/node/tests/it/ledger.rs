@@ -89,6 +89,12 @@ impl Ledger {
         self.append(self.writer, content.into());
     }
 
+    /// Turns into the copy that another device holds.
+    pub(crate) fn call_itself(&mut self, number: u8) {
+        self.device = DeviceKey([number; 32]);
+        self.writer = WriterKey([number; 32]);
+    }
+
     /// Everything that is here, whatever the order of arrival.
     pub(crate) fn content(&self) -> BTreeSet<Vec<u8>> {
         self.entries
