@@ -179,7 +179,7 @@ pub const RIGHTS: &[Grant] = {
         }
     }
     &[
-        // Partners and a pilot alone trust each other with everything but the frame.
+        // Partners and a pilot alone trust each other with everything but what the context itself is.
         grant(
             Whole,
             LEADERS,
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partner_writes_everything_but_the_frame() {
+    fn a_partner_writes_everything_but_the_profile() {
         let partner = (Role::Member, &[][..], false);
         check(partner, "flight", Whole, true);
         check(partner, "aircraft", Whole, true);
