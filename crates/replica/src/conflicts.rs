@@ -3,6 +3,8 @@
 //! An entry is one losing stamp of one row with the cells it wrote. A later write closes the cells it writes itself, a
 //! delete closes all, but only of entries its writer had seen; so the log is the same on every device.
 
+use std::collections::BTreeMap;
+
 use aeroedge_crdt::changeset::Values;
 use aeroedge_crdt::hlc::{Hlc, Stamp};
 use aeroedge_crdt::life::Life;
@@ -72,7 +74,13 @@ pub(crate) struct ConflictLog<'c> {
     update: Lazy<'c>,
     delete: Lazy<'c>,
     any: Option<bool>,
+    /// Entries that are not in the table yet, by row: they go there in the order of keys, which costs far less than any other.
+    added: BTreeMap<Vec<u8>, Vec<Losing>>,
+    added_bytes: usize,
 }
+
+/// Added entries are written once they take this much memory.
+const ADDED_BYTES_MAX: usize = 32 << 20;
 
 /// Takes the cells of an entry one by one.
 pub(crate) fn cells(bytes: &[u8]) -> impl Iterator<Item = (u16, Value<'_>)> {
@@ -107,7 +115,17 @@ impl<'c> ConflictLog<'c> {
                 "DELETE FROM replica_conflict WHERE tbl = ?1 AND key = ?2 AND life = ?3 AND hlc = ?4 AND writer = ?5",
             ),
             any: None,
+            added: BTreeMap::new(),
+            added_bytes: 0,
         }
+    }
+
+    /// Whether a row may have an entry.
+    pub(crate) fn may_have(&mut self, key: &[u8]) -> Result<bool, StorageError> {
+        if self.added.contains_key(key) {
+            self.flush()?;
+        }
+        self.any()
     }
 
     /// Whether the table has any entry: nothing needs to be looked up while there is none.
@@ -125,7 +143,7 @@ impl<'c> ConflictLog<'c> {
 
     /// The entries of a row.
     pub(crate) fn of(&mut self, key: &[u8]) -> Result<Vec<Losing>, StorageError> {
-        if !self.any()? {
+        if !self.may_have(key)? {
             return Ok(Vec::new());
         }
         let statement = self.select.get()?;
@@ -177,10 +195,31 @@ impl<'c> ConflictLog<'c> {
     }
 
     /// Keeps cells that lost.
-    pub(crate) fn add(&mut self, key: &[u8], losing: &Losing) -> Result<(), StorageError> {
+    pub(crate) fn add(&mut self, key: &[u8], losing: Losing) -> Result<(), StorageError> {
         if losing.cells.is_empty() {
             return Ok(());
         }
+        self.added_bytes += key.len() + losing.cells.len();
+        self.added.entry(key.to_vec()).or_default().push(losing);
+        if self.added_bytes > ADDED_BYTES_MAX {
+            self.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Writes what was added.
+    pub(crate) fn flush(&mut self) -> Result<(), StorageError> {
+        self.added_bytes = 0;
+        for (key, entries) in std::mem::take(&mut self.added) {
+            for losing in entries {
+                self.store(&key, &losing)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, key: &[u8], losing: &Losing) -> Result<(), StorageError> {
         self.any = Some(true);
         let (life, hlc) = (losing.life as i64, losing.hlc as i64);
         let inserted = self.insert.get()?.execute((

@@ -393,7 +393,14 @@ impl<'c> Merging<'c> {
             if !entry.life.is_alive() {
                 merge.delete(&mut context, entry.life, &entry.key)?;
             } else if entry.column.is_empty() {
-                merge.write(&mut context, entry.life, &entry.key, &[], &[])?;
+                merge.write(
+                    &mut context,
+                    entry.life,
+                    &entry.key,
+                    &[],
+                    &[],
+                    &mut Vec::new(),
+                )?;
             } else {
                 let index = table
                     .columns
@@ -409,6 +416,7 @@ impl<'c> Merging<'c> {
                     &entry.key,
                     &[target],
                     &entry.value,
+                    &mut Vec::new(),
                 )?;
             }
         }
@@ -487,9 +495,12 @@ fn merge_block(
                 .cmp(block.row(*right as usize).key)
         });
     }
+    let mut cells = Vec::with_capacity(targets.len());
     for index in order {
         let row = block.row(index as usize);
-        merge.write(context, block.life, row.key, &targets, row.values)?;
+        merge.write(
+            context, block.life, row.key, &targets, row.values, &mut cells,
+        )?;
     }
     Ok(())
 }

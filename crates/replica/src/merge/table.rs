@@ -34,12 +34,15 @@ pub(crate) struct Target<'a> {
 
 /// One incoming cell that the local schema can hold.
 #[derive(Debug, Clone, Copy)]
-struct Cell<'a> {
+pub(crate) struct Cell<'a> {
     index: usize,
     number: u16,
     value: Value<'a>,
     bytes: &'a [u8],
 }
+
+/// A statement for one set of columns. Few sets occur in practice, and mostly the same as just before.
+type ForColumns<'c> = (Vec<u16>, Lazy<'c>);
 
 /// Keys of touched rows that are kept for the summary.
 const KEYS_MAX: usize = 256;
@@ -55,8 +58,8 @@ pub(crate) struct TableMerge<'c> {
     slots: Slots<'c>,
     find: Lazy<'c>,
     delete: Lazy<'c>,
-    inserts: BTreeMap<Vec<u16>, Lazy<'c>>,
-    updates: BTreeMap<Vec<u16>, Lazy<'c>>,
+    inserts: Vec<ForColumns<'c>>,
+    updates: Vec<ForColumns<'c>>,
     /// Whether the latest row was known, which makes it likely for the next.
     expect_known: bool,
     quarantined: bool,
@@ -76,8 +79,8 @@ impl<'c> TableMerge<'c> {
             slots: Slots::new(connection, &table.sql),
             find: Lazy::new(connection, &table.sql.find),
             delete: Lazy::new(connection, &table.sql.delete),
-            inserts: BTreeMap::new(),
-            updates: BTreeMap::new(),
+            inserts: Vec::new(),
+            updates: Vec::new(),
             expect_known: false,
             quarantined: quarantine::any(connection)?,
             row: RowBytes::default(),
@@ -89,6 +92,7 @@ impl<'c> TableMerge<'c> {
 
     /// Writes the clocks; the session may go on.
     pub(crate) fn flush(&mut self) -> Result<(), StorageError> {
+        self.conflicts.flush()?;
         self.clocks.flush()
     }
 
@@ -98,16 +102,19 @@ impl<'c> TableMerge<'c> {
     }
 
     /// Merges a write of some cells of one row.
-    pub(crate) fn write(
+    ///
+    /// `cells` only lends its memory from row to row.
+    pub(crate) fn write<'a>(
         &mut self,
         context: &mut Context<'_>,
         life: Life,
         key: &[u8],
         targets: &[Target<'_>],
-        values: &[u8],
+        values: &'a [u8],
+        cells: &mut Vec<Cell<'a>>,
     ) -> Result<(), StorageError> {
         let table = Arc::clone(&self.table);
-        let mut cells = Vec::with_capacity(targets.len());
+        cells.clear();
         let mut strangers = Vec::new();
         let mut rest = values;
         for target in targets {
@@ -129,7 +136,7 @@ impl<'c> TableMerge<'c> {
             }
         }
         let life = life.number();
-        let standing = self.write_known(context, life, key, &cells)?;
+        let standing = self.write_known(context, life, key, cells)?;
         if life >= standing {
             for (column, value) in strangers {
                 self.quarantine(context, life, key, column, value)?;
@@ -320,7 +327,7 @@ impl<'c> TableMerge<'c> {
         for ((hlc, writer), cells) in beaten {
             self.conflicts.add(
                 key,
-                &Losing {
+                Losing {
                     life,
                     hlc,
                     writer,
@@ -409,7 +416,7 @@ impl<'c> TableMerge<'c> {
         key: &[u8],
         cells: Option<&[Cell<'_>]>,
     ) -> Result<(), StorageError> {
-        if context.seen.is_none() || !self.conflicts.any()? {
+        if context.seen.is_none() || !self.conflicts.may_have(key)? {
             return Ok(());
         }
         let numbers: Option<Vec<u16>> =
@@ -440,7 +447,7 @@ impl<'c> TableMerge<'c> {
         let Written { hlc, writer, .. } = written(context);
         self.conflicts.add(
             key,
-            &Losing {
+            Losing {
                 life,
                 hlc,
                 writer,
@@ -475,7 +482,7 @@ impl<'c> TableMerge<'c> {
             }
             self.conflicts.add(
                 key,
-                &Losing {
+                Losing {
                     life,
                     hlc,
                     writer,
@@ -532,54 +539,65 @@ fn append_cell(out: &mut Vec<u8>, number: u16, mut value: &[u8]) {
 }
 
 fn insert_statement<'s, 'c>(
-    statements: &'s mut BTreeMap<Vec<u16>, Lazy<'c>>,
+    statements: &'s mut Vec<ForColumns<'c>>,
     connection: &'c Connection,
     table: &Table,
     cells: &[Cell<'_>],
 ) -> &'s mut Lazy<'c> {
-    statements
-        .entry(cells.iter().map(|cell| cell.number).collect())
-        .or_insert_with(|| {
-            let names = table
-                .key_names
-                .iter()
-                .chain(cells.iter().map(|cell| &table.columns[cell.index].name))
-                .map(String::as_str);
-            let places: Vec<String> = (1..=table.key_names.len() + cells.len())
-                .map(|place| format!("?{place}"))
-                .collect();
-            let sql = format!(
-                "INSERT INTO {}({}) VALUES ({}) ON CONFLICT DO NOTHING",
-                quoted(&table.name),
-                list(names),
-                places.join(",")
-            );
-            Lazy::new(connection, &sql.into())
-        })
+    statement_for(statements, cells.iter().map(|cell| cell.number), || {
+        let names = table
+            .key_names
+            .iter()
+            .chain(cells.iter().map(|cell| &table.columns[cell.index].name))
+            .map(String::as_str);
+        let places: Vec<String> = (1..=table.key_names.len() + cells.len())
+            .map(|place| format!("?{place}"))
+            .collect();
+        let sql = format!(
+            "INSERT INTO {}({}) VALUES ({}) ON CONFLICT DO NOTHING",
+            quoted(&table.name),
+            list(names),
+            places.join(",")
+        );
+        Lazy::new(connection, &sql.into())
+    })
 }
 
 fn update_statement<'s, 'c>(
-    statements: &'s mut BTreeMap<Vec<u16>, Lazy<'c>>,
+    statements: &'s mut Vec<ForColumns<'c>>,
     connection: &'c Connection,
     table: &Table,
     cells: &[&Cell<'_>],
 ) -> &'s mut Lazy<'c> {
-    statements
-        .entry(cells.iter().map(|cell| cell.number).collect())
-        .or_insert_with(|| {
-            let sets: Vec<String> = cells
-                .iter()
-                .enumerate()
-                .map(|(place, cell)| {
-                    format!("{}=?{}", quoted(&table.columns[cell.index].name), place + 1)
-                })
-                .collect();
-            let sql = format!(
-                "UPDATE {} SET {} WHERE {}",
-                quoted(&table.name),
-                sets.join(","),
-                table.where_slot(cells.len() + 1)
-            );
-            Lazy::new(connection, &sql.into())
-        })
+    statement_for(statements, cells.iter().map(|cell| cell.number), || {
+        let sets: Vec<String> = cells
+            .iter()
+            .enumerate()
+            .map(|(place, cell)| {
+                format!("{}=?{}", quoted(&table.columns[cell.index].name), place + 1)
+            })
+            .collect();
+        let sql = format!(
+            "UPDATE {} SET {} WHERE {}",
+            quoted(&table.name),
+            sets.join(","),
+            table.where_slot(cells.len() + 1)
+        );
+        Lazy::new(connection, &sql.into())
+    })
+}
+
+fn statement_for<'s, 'c>(
+    statements: &'s mut Vec<ForColumns<'c>>,
+    columns: impl Iterator<Item = u16> + Clone,
+    make: impl FnOnce() -> Lazy<'c>,
+) -> &'s mut Lazy<'c> {
+    let known = statements
+        .iter()
+        .rposition(|(known, _)| known.iter().copied().eq(columns.clone()));
+    let place = known.unwrap_or_else(|| {
+        statements.push((columns.collect(), make()));
+        statements.len() - 1
+    });
+    &mut statements[place].1
 }
