@@ -259,6 +259,7 @@ impl Replica {
     /// The open conflicts, those of one row together.
     pub fn conflicts(&mut self, filter: ConflictFilter<'_>) -> Result<Vec<Conflict>, StorageError> {
         let Self { connection, engine } = self;
+        engine.refresh_for_reading(connection)?;
         let mut found = Vec::new();
         for table in &engine.tables.all {
             if filter.table.is_none_or(|name| name == table.name) {

@@ -34,6 +34,7 @@ impl Replica {
     /// The fingerprint of one merged table, or of all of them in the order of their names.
     pub fn digest(&mut self, table: Option<&str>) -> Result<Digest, StorageError> {
         let Self { connection, engine } = self;
+        engine.refresh_for_reading(connection)?;
         let mut tables: Vec<_> = engine
             .tables
             .all

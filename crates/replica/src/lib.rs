@@ -6,8 +6,8 @@
 //!
 //! No threads, no files but the database, no clock: the time is an argument.
 //!
-//! Read in this order: [`schema`] what a table must be, [`capture`] how changes are noticed, [`net`] what they come to,
-//! [`clocks`] how they are stamped, [`flush`] the end of a local transaction, [`merge`] those of others.
+//! Read in this order: `schema` what a table must be, `capture` how changes are noticed, `net` what they come to,
+//! `clocks` how they are stamped, `flush` the end of a local transaction, `merge` those of others.
 
 mod capture;
 mod clocks;
@@ -177,6 +177,13 @@ impl Engine {
             .watch(tables.all.iter().map(|table| table.watched()).collect());
         self.tables = tables;
         Ok(Ok(()))
+    }
+
+    /// As [`refresh`](Self::refresh), for readers, who cannot do anything about a table that no longer fits.
+    fn refresh_for_reading(&mut self, connection: &Connection) -> Result<(), StorageError> {
+        self.refresh(connection)?.map_err(|_| {
+            StorageError::Damaged("a merged table was changed so that it no longer fits")
+        })
     }
 
     /// Reads the merged tables anew if the schema changed, here or in another process. Call inside a transaction.

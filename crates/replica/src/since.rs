@@ -40,6 +40,7 @@ impl Replica {
         connection.execute_batch("SAVEPOINT replica_since")?;
         let mut encoder = Encoder::new(PART_LENGTH);
         let outcome: Result<u64, StorageError> = (|| {
+            engine.refresh_for_reading(connection)?;
             for table in &engine.tables.all {
                 let mut export = Export::new(connection, table, &mut engine.writers, &mut encoder);
                 export.rows(version)?;
