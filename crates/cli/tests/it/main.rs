@@ -1,0 +1,7 @@
+//! The real program on real data folders.
+
+mod care;
+mod copies;
+mod logbook;
+mod meeting;
+mod support;
