@@ -3,12 +3,20 @@
 # The list is the file `needs` beside this script. Nothing is installed twice; nothing present is upgraded.
 source "$(dirname "$0")/common.sh"
 
-# missing_packages PURPOSE: the Debian packages of the commands that are not there.
+# present NEED: a command, or a shared library written lib:NAME.
+present() {
+  case "$1" in
+    lib:*) ldconfig -p 2>/dev/null | grep -q "${1#lib:}[-0-9.]*\.so" || compgen -G "/usr/lib/llvm-*/lib/${1#lib:}*.so*" >/dev/null ;;
+    *) have "$1" ;;
+  esac
+}
+
+# missing_packages PURPOSE: the Debian packages of the commands and libraries that are not there.
 missing_packages() {
-  local purposes command package
-  while read -r purposes command package; do
+  local purposes need package
+  while read -r purposes need package; do
     case ",$purposes," in
-      *",$1,"*) have "$command" || echo "$package" ;;
+      *",$1,"*) present "$need" || echo "$package" ;;
     esac
   done < <(sed '/^ *\(#\|$\)/d' scripts/needs)
 }
