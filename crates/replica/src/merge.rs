@@ -120,6 +120,8 @@ pub struct Merging<'c> {
     engine: &'c mut Engine,
     tables: BTreeMap<usize, TableMerge<'c>>,
     state: State,
+    /// How far writers were merged, as far as this session asked or moved on, and whether it moved on.
+    reached: BTreeMap<(u32, Option<CompartmentId>), (Option<Reached>, bool)>,
     /// The version that everything merged in this session gets.
     version: u64,
     changed: bool,
@@ -178,6 +180,7 @@ impl<'c> Merging<'c> {
             connection,
             engine,
             tables: BTreeMap::new(),
+            reached: BTreeMap::new(),
             version: state.version + 1,
             state,
             changed: false,
@@ -200,7 +203,14 @@ impl<'c> Merging<'c> {
             hlc: incoming.stamp.hlc,
             part: incoming.part,
         };
-        let known = state::reached(self.connection, writer, incoming.compartment.as_ref())?;
+        let place = (writer, incoming.compartment);
+        let known = if let Some((known, _)) = self.reached.get(&place) {
+            *known
+        } else {
+            let known = state::reached(self.connection, writer, incoming.compartment.as_ref())?;
+            self.reached.insert(place, (known, false));
+            known
+        };
         if known.is_some_and(|known| reached <= known) {
             return Ok(Applied::Known);
         }
@@ -211,12 +221,7 @@ impl<'c> Merging<'c> {
             incoming.compartment,
             Some(incoming.seen),
         )?;
-        state::set_reached(
-            self.connection,
-            writer,
-            incoming.compartment.as_ref(),
-            reached,
-        )?;
+        self.reached.insert(place, (Some(reached), true));
         self.state.hlc = self.state.hlc.max(incoming.stamp.hlc);
         self.changed = true;
         Ok(Applied::Merged)
@@ -444,6 +449,11 @@ impl<'c> Merging<'c> {
                         .map(|key| owned_values(Values::of(key)))
                         .collect(),
                 });
+            }
+        }
+        for ((writer, compartment), (reached, moved)) in &self.reached {
+            if let (Some(reached), true) = (reached, moved) {
+                state::set_reached(self.connection, *writer, compartment.as_ref(), *reached)?;
             }
         }
         if self.changed {
