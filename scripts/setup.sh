@@ -6,7 +6,7 @@ source "$(dirname "$0")/common.sh"
 # present NEED: a command, or a shared library written lib:NAME.
 present() {
   case "$1" in
-    lib:*) ldconfig -p 2>/dev/null | grep -q "${1#lib:}[-0-9.]*\.so" || compgen -G "/usr/lib/llvm-*/lib/${1#lib:}*.so*" >/dev/null ;;
+    lib:*) ldconfig -p 2>/dev/null | grep -q "${1#lib:}[-0-9.]*\.so" || compgen -G "/usr/lib/llvm-*/lib/${1#lib:}.so*" >/dev/null ;;
     *) have "$1" ;;
   esac
 }
