@@ -49,7 +49,12 @@ pub(crate) const ROOMS: &[Room] = &[
     core("aviation", Product, To(&[])),
     // Adapters: the only SQL. They do no IO but SQLite's, so they are held to the rules of the core as well.
     core("replica", Platform, To(&["ids", "crdt"])).with_sql(),
-    core("device", Platform, To(&["ids", "crdt", "log", "protocol", "replica"])).with_sql(),
+    core(
+        "device",
+        Platform,
+        To(&["ids", "crdt", "log", "protocol", "replica"]),
+    )
+    .with_sql(),
     room(
         "aviation-store",
         Product,
