@@ -84,7 +84,10 @@ pub(crate) fn store(
         )?;
         // Nobody may talk this installation out of what it wrote itself.
         if is_own(run.writer) && log.tail > log.vouched {
-            outcome.declined.push((run.writer, Declined::OwnUnsigned));
+            // What is signed comes back when a relay is faster than the own link: nothing to take, nothing to complain of.
+            if run.last() > log.vouched {
+                outcome.declined.push((run.writer, Declined::OwnUnsigned));
+            }
             continue;
         }
         let before = log.vouched;

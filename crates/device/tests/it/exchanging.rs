@@ -193,3 +193,29 @@ fn history_tells_who_changed_a_row() {
         .collect();
     assert_eq!(users, [1, 2]);
 }
+
+#[test]
+fn own_entries_that_come_back_during_a_write_are_no_complaint() {
+    let (mut owner, _, context) = pair(Division::Single, Role::Member);
+    owner.write(everyone(context), "a", "signed");
+    let known = owner
+        .device
+        .read_entries(everyone(context), &Frontier::new(), Cursor::START, 1 << 20)
+        .unwrap()
+        .runs;
+    owner
+        .device
+        .write(NOW, &mut owner.rng, |tx| {
+            tx.execute(
+                "INSERT INTO note(id, compartment_id) VALUES ('b', ?1)",
+                [everyone(context).0],
+            )
+        })
+        .unwrap();
+    let batch = [(context, everyone(context), known)];
+    let received = owner.device.receive_entries(&batch, NOW).unwrap();
+    assert!(received.declined.is_empty());
+    assert!(owner.device.make_durable().unwrap());
+    let frontier = owner.device.frontier(everyone(context)).unwrap();
+    assert_eq!(frontier.values().copied().max(), Some(Seq(2)));
+}
