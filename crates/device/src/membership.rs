@@ -384,6 +384,8 @@ impl Device {
         entered: Entered,
         known: Vec<ControlEntry>,
     ) -> Result<ContextId, MembershipError> {
+        // A membership that a power cut took back could not be gained again: others would know it already.
+        self.took_in = true;
         let connection = self.replica.connection();
         connection.execute_batch("BEGIN IMMEDIATE")?;
         let outcome = (|| -> Result<(), MembershipError> {
@@ -409,6 +411,7 @@ impl Device {
 
     /// Adds an entry of this device's own.
     fn add_own(&mut self, context: ContextId, entry: ControlEntry) -> Result<(), MembershipError> {
+        self.took_in = true;
         state::store(self.replica.connection(), &entry)?;
         self.read_control()?;
         debug_assert!(
