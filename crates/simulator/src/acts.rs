@@ -14,9 +14,9 @@ use rand::seq::IndexedRandom;
 use crate::answer::describe;
 use crate::checks::compare_row;
 use crate::invariant::Broken;
-use crate::machine::{LinkId, Wish};
+use crate::machine::{LinkId, Machine, Wish};
 use crate::oracle::Appended;
-use crate::plan::Bug;
+use crate::plan::{Bug, SKEW_MAX_MS};
 use crate::rows::{Image, read_row};
 use crate::tables::literal_of;
 use crate::work::LogPlace;
@@ -36,14 +36,49 @@ impl World {
             self.soon(500, Happening::Found { context });
             return Ok(());
         };
-        let id = device
-            .create_context(division, "club", now, &mut machine.rng)
-            .map_err(|error| fault(node, &describe(&error)))?;
+        let made = device.create_context(division, "club", now, &mut machine.rng);
+        let id = match made {
+            Ok(id) => id,
+            Err(MembershipError::Keys(_)) if machine.keys.has_blown() => {
+                self.soon(500, Happening::Found { context });
+                return self.crash(node);
+            }
+            Err(error) => return Err(fault(node, &describe(&error))),
+        };
         self.contexts[context] = Some(id);
         self.note(format_args!("node {node} founds {id:?}, {division:?}"));
-        // Nobody has heard of it; its founder is told that it exists once it is on the disk.
-        self.fsync(node)?;
-        self.spread_control(node)
+        self.machines[node].must_sync = true;
+        self.work_soon(node);
+        Ok(())
+    }
+
+    /// Somebody sets the clock of a machine that is off, forwards or backwards, and not right.
+    fn set_clock(&mut self, node: usize) {
+        if self.machines[node].skew_ms.abs() <= SKEW_MAX_MS {
+            let skew_ms = self.rng.random_range(-SKEW_MAX_MS..SKEW_MAX_MS);
+            self.machines[node].skew_ms = skew_ms;
+            self.note(format_args!(
+                "node {node} has its clock set to {skew_ms:+} ms"
+            ));
+        }
+    }
+
+    /// A power cut before the first fsync takes a context away of which nobody has heard.
+    fn found_again(&mut self, node: usize) {
+        for context in 0..self.contexts.len() {
+            let Some(id) = self.contexts[context] else {
+                continue;
+            };
+            let holds = |machine: &Machine| {
+                let device = machine.device.as_ref();
+                device.is_some_and(|device| device.roster(id).is_some())
+            };
+            let is_founder = self.plan.contexts[context].founder == node;
+            if is_founder && !self.machines.iter().any(holds) {
+                self.contexts[context] = None;
+                self.soon(200, Happening::Found { context });
+            }
+        }
     }
 
     pub(crate) fn invite(&mut self, context: usize, node: usize) -> Result<(), Broken> {
@@ -116,8 +151,10 @@ impl World {
             wrong,
             since_ms,
         });
-        self.start_joins(node)?;
-        self.spread_control(inviter)
+        // The link is shown once the invite is on the disk.
+        self.machines[inviter].must_sync = true;
+        self.commit_group(inviter, Vec::new())?;
+        self.start_joins(node)
     }
 
     /// Begins every join that was asked for and is not under way.
@@ -324,6 +361,10 @@ impl World {
         let Some(node) = up.choose(&mut self.rng).copied() else {
             return Ok(());
         };
+        if self.rng.random_bool(0.2) {
+            self.machines[node].keys.arm();
+            return Ok(());
+        }
         if self.rng.random_bool(0.7) {
             let steps = self.rng.random_range(0..6);
             self.machines[node].crash_in = Some(steps);
@@ -389,12 +430,16 @@ impl World {
             return Ok(());
         }
         let now = self.now;
+        if !self.healing && self.rng.random_bool(0.3) {
+            self.set_clock(node);
+        }
         self.machines[node]
             .switch_on(now)
             .map_err(|error| fault(node, &describe(&error)))?;
         self.note(format_args!("node {node} is on again"));
         self.check_acknowledged(node)?;
         self.check_node(node)?;
+        self.found_again(node);
         self.start_joins(node)?;
         self.commit_group(node, Vec::new())
     }

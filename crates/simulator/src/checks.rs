@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use aeroedge_crdt::hlc::Hlc;
+use aeroedge_device::HOLD_BACK_MS;
 use aeroedge_ids::{CompartmentId, ContextId, EntryHash, Seq};
 use aeroedge_log::entry::EntryRef;
 use aeroedge_log::head::Head;
@@ -10,6 +12,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::acts::merged_by_compartment;
 use crate::answer::describe;
 use crate::invariant::Broken;
+use crate::machine::true_time;
+use crate::plan::SKEW_MAX_MS;
 use crate::rows::{RowKey, read_table};
 use crate::tables::{COMPARTMENT, TABLES, literal_of};
 use crate::work::LogPlace;
@@ -51,7 +55,24 @@ impl World {
                 reason,
             });
         }
+        self.check_clock(node, connection)?;
         self.check_tables(node, connection, &logs)
+    }
+
+    /// What is stamped too far ahead is not merged, and so moves nobody's clock.
+    fn check_clock(&self, node: usize, connection: &Connection) -> Result<(), Broken> {
+        if self.plan.skews_ms[node] > SKEW_MAX_MS {
+            return Ok(());
+        }
+        let stamp: i64 = connection
+            .query_row("SELECT hlc FROM replica_state", [], |row| row.get(0))
+            .map_err(|error| fault(node, &describe(&error)))?;
+        let now = true_time(self.now);
+        let ahead_ms = Hlc::from_bits(stamp as u64).time().0.saturating_sub(now.0);
+        if ahead_ms > SKEW_MAX_MS as u64 + HOLD_BACK_MS {
+            return Err(Broken::ClockDragged { node, ahead_ms });
+        }
+        Ok(())
     }
 
     /// The tables hold what was merged, cell by cell, and nothing else.

@@ -122,6 +122,16 @@ pub enum Broken {
         /// How many bytes.
         bytes: u64,
     },
+    /// A clock that is far ahead has dragged another along.
+    #[error(
+        "node {node}: its last stamp is {ahead_ms} ms ahead of the true time, further than any honest clock and the hold-back allow"
+    )]
+    ClockDragged {
+        /// The node.
+        node: usize,
+        /// How far.
+        ahead_ms: u64,
+    },
     /// A device or session did what it must not.
     #[error("node {node}: {what}")]
     Fault {

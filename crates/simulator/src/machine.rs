@@ -1,8 +1,10 @@
 //! One node's computer: its disk, its keys, its clock, and while it runs its device and the sessions of its links.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::error::Error;
+use std::sync::{Arc, Mutex};
 
-use aeroedge_device::{Device, DeviceError, KeysInMemory};
+use aeroedge_device::{Device, DeviceError, KeyStore, KeysInMemory};
 use aeroedge_ids::{CompartmentId, ContextId, DeviceKey, Millis, UserId, WriterKey};
 use aeroedge_log::invite::{InviteLink, Secret};
 use aeroedge_log::secrets::DeviceSecrets;
@@ -16,6 +18,11 @@ use crate::tables::{SCHEMA, options};
 
 /// The true time at the beginning of every run, milliseconds since 1970.
 const BEGIN_MS: u64 = 1_800_000_000_000;
+
+/// The true time so long after the beginning.
+pub(crate) fn true_time(now_ms: u64) -> Millis {
+    Millis(BEGIN_MS + now_ms)
+}
 
 /// Names a link for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,9 +65,59 @@ pub(crate) struct Wish {
     pub(crate) since_ms: u64,
 }
 
+/// A key file whose machine may crash right after it was written.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyFile {
+    pub(crate) keys: KeysInMemory,
+    fuse: Arc<Mutex<Fuse>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fuse {
+    Whole,
+    /// The next write of the file is the last thing the machine does.
+    Armed,
+    Blown,
+}
+
+impl KeyFile {
+    pub(crate) fn arm(&self) {
+        if let Ok(mut fuse) = self.fuse.lock() {
+            *fuse = Fuse::Armed;
+        }
+    }
+
+    /// Whether the machine has crashed over it. Tells so once.
+    pub(crate) fn has_blown(&self) -> bool {
+        self.fuse.lock().is_ok_and(|mut fuse| {
+            let blown = *fuse == Fuse::Blown;
+            if blown {
+                *fuse = Fuse::Whole;
+            }
+            blown
+        })
+    }
+}
+
+impl KeyStore for KeyFile {
+    fn load(&self) -> Result<DeviceSecrets, Box<dyn Error + Send + Sync>> {
+        self.keys.load()
+    }
+
+    fn save(&mut self, secrets: &DeviceSecrets) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.keys.save(secrets)?;
+        let mut fuse = self.fuse.lock().map_err(|_| "the fuse is gone")?;
+        if *fuse == Fuse::Armed {
+            *fuse = Fuse::Blown;
+            return Err("the machine crashed".into());
+        }
+        Ok(())
+    }
+}
+
 /// The machine of one node.
 pub(crate) struct Machine {
-    pub(crate) keys: KeysInMemory,
+    pub(crate) keys: KeyFile,
     pub(crate) user: UserId,
     pub(crate) rng: ChaCha12Rng,
     pub(crate) skew_ms: i64,
@@ -80,6 +137,8 @@ pub(crate) struct Machine {
     pub(crate) control_told: BTreeMap<ContextId, usize>,
     pub(crate) wishes: Vec<Wish>,
     pub(crate) work_is_due: bool,
+    /// Something was stored that has to be on the disk before anybody hears of it.
+    pub(crate) must_sync: bool,
     /// Steps until it crashes.
     pub(crate) crash_in: Option<u32>,
 }
@@ -94,7 +153,10 @@ impl Machine {
     /// A new installation, switched on.
     pub(crate) fn new(number: usize, seed: u64, skew_ms: i64) -> Result<Self, DeviceError> {
         let mut rng = ChaCha12Rng::seed_from_u64(seed.wrapping_mul(1_000_003) ^ number as u64);
-        let keys = KeysInMemory::new(DeviceSecrets::generate(&mut rng));
+        let keys = KeyFile {
+            keys: KeysInMemory::new(DeviceSecrets::generate(&mut rng)),
+            fuse: Arc::new(Mutex::new(Fuse::Whole)),
+        };
         let connection = Connection::open_in_memory()?;
         connection.execute_batch(SCHEMA)?;
         let user = UserId(rng.random());
@@ -113,6 +175,7 @@ impl Machine {
             control_told: BTreeMap::new(),
             wishes: Vec::new(),
             work_is_due: false,
+            must_sync: false,
             crash_in: None,
         };
         let device = Device::create(
@@ -129,12 +192,12 @@ impl Machine {
 
     /// What its clock shows.
     pub(crate) fn clock(&self, now_ms: u64) -> Millis {
-        Millis((BEGIN_MS + now_ms).saturating_add_signed(self.skew_ms))
+        Millis(true_time(now_ms).0.saturating_add_signed(self.skew_ms))
     }
 
     /// The author of everything it writes.
     pub(crate) fn writer(&self) -> Option<WriterKey> {
-        let secrets = self.keys.0.lock().ok()?;
+        let secrets = self.keys.load().ok()?;
         Some(secrets.writer_in_use()?.key())
     }
 
@@ -143,6 +206,7 @@ impl Machine {
         if let Some(device) = &self.device {
             self.durable = Some(copy(device.connection())?);
             self.perhaps = None;
+            self.must_sync = false;
         }
         Ok(())
     }
@@ -157,6 +221,7 @@ impl Machine {
         self.told.clear();
         self.control_told.clear();
         self.work_is_due = false;
+        self.must_sync = false;
         self.crash_in = None;
         let (kept, how) = match (&self.perhaps, &self.durable) {
             (Some(perhaps), _) if power_cut && self.rng.random_bool(0.4) => {

@@ -59,7 +59,7 @@ pub(crate) struct Plan {
 }
 
 /// Clocks of members differ by up to a minute.
-const SKEW_MAX_MS: i64 = 60_000;
+pub(crate) const SKEW_MAX_MS: i64 = 60_000;
 
 impl Plan {
     pub(crate) fn of_seed(seed: u64) -> Self {
@@ -126,7 +126,7 @@ impl Plan {
             contexts,
             skews_ms,
             trouble_ms,
-            write_every_ms: rng.random_range(1_500..6_000) * nodes as u64 / 5,
+            write_every_ms: rng.random_range(800..4_000) * nodes as u64 / 5,
             cut_every_ms,
             crash_every_ms,
             part_every_ms,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aeroedge_device::Declined;
 use aeroedge_ids::{CompartmentId, ContextId, EntryHash, Seq};
 use aeroedge_log::entry::EntryRef;
 use aeroedge_protocol::{CloseReason, Event, Frontier, Origin, Output};
@@ -68,11 +69,12 @@ impl World {
         if self.crashes_here(node)? {
             return Ok(());
         }
+        // Admissions before the entries of those who were admitted.
+        self.spread_control(node)?;
         self.spread(node)?;
         for (link, promise) in promises {
             self.tell(node, link, promise)?;
         }
-        self.spread_control(node)?;
         if !self.machines[node].questions.is_empty() {
             self.work_soon(node);
         }
@@ -111,8 +113,14 @@ impl World {
         let Some(device) = &mut machine.device else {
             return Ok(None);
         };
-        let answered =
-            answer(device, question, now, &mut machine.rng).map_err(|error| fault(node, &error))?;
+        let answered = match answer(device, question, now, &mut machine.rng) {
+            Ok(answered) => answered,
+            Err(_) if machine.keys.has_blown() => {
+                self.crash(node)?;
+                return Ok(None);
+            }
+            Err(error) => return Err(fault(node, &error)),
+        };
         let Some(Answer {
             event,
             after_durable,
@@ -131,8 +139,7 @@ impl World {
         if joined {
             self.figures.joins += 1;
             self.note(format_args!("node {node} has joined"));
-            // Membership is made durable before anybody hears of it.
-            self.fsync(node)?;
+            self.machines[node].must_sync = true;
         }
         if let Event::EntriesRead {
             compartment, runs, ..
@@ -148,18 +155,26 @@ impl World {
                 }
             }
         }
+        let mut begins_anew = false;
         for (writer, reason) in declined {
             let honest = self.wires.get(&link).is_some_and(|wire| !wire.is_tampered);
             self.note(format_args!(
                 "node {node} {link} declines {writer:?}: {reason}"
             ));
-            if honest {
+            if reason == Declined::UnknownWriter {
+                // The entries of a new member were faster than its admission. Nothing more of that member comes on this link.
+                self.figures.early_entries += 1;
+                begins_anew = true;
+            } else if honest {
                 return Err(Broken::Declined {
                     node,
                     writer,
                     reason: reason.to_string(),
                 });
             }
+        }
+        if begins_anew {
+            self.tell(node, link, Event::Close(CloseReason::Done))?;
         }
         self.planted_after(node)?;
         if after_durable {
@@ -258,8 +273,8 @@ impl World {
         let moved = device
             .make_durable()
             .map_err(|error| fault(node, &describe(&error)))?;
-        if !moved {
-            // No fsync: what was taken in is perhaps on the disk, perhaps not.
+        if !moved && !machine.must_sync {
+            // What was taken in from others may be lost: they send it again.
             if self.rng.random_bool(0.1) {
                 let state = crate::machine::copy(device.connection());
                 machine.perhaps = Some(state.map_err(|error| fault(node, &describe(&error)))?);

@@ -97,6 +97,8 @@ pub struct Figures {
     pub refusals: u64,
     /// Memberships gained through an invite.
     pub joins: u64,
+    /// Links begun anew because entries of a new member came before its admission.
+    pub early_entries: u64,
     /// Wrong secrets typed.
     pub wrong_secrets: u64,
     /// True time that passed, milliseconds.
