@@ -177,10 +177,10 @@ pub enum ContextError {
     #[error("{0:?} is not a permission")]
     Permission(String),
     /// The chosen secret would be guessed.
-    #[error(transparent)]
+    #[error("cannot {0}")]
     WeakSecret(#[from] WeakSecret),
     /// Not a link.
-    #[error(transparent)]
+    #[error("cannot {0}")]
     Link(#[from] LinkError),
     /// The personal logbook is not shared.
     #[error("the personal logbook is for one person")]

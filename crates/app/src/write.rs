@@ -18,7 +18,7 @@ pub enum WriteError {
     #[error("the clock of this computer is behind the day this program was built")]
     Clock,
     /// The records.
-    #[error(transparent)]
+    #[error("cannot {0}")]
     Records(#[from] StoreError),
     /// Others would not accept it, or the database failed.
     #[error(transparent)]

@@ -35,11 +35,9 @@ pub(crate) async fn up(arguments: &UpArguments, bench: &Bench) -> Result<(), Fai
     let token = Token::load_or_create(&folder.token_file(), &mut rand::rng())
         .map_err(|error| Failure::new(Kind::Failure, with_causes(&error), ""))?;
     let server = Server::bind(arguments.api_port).await.map_err(|error| {
-        Failure::new(
-            Kind::Failure,
-            format!("cannot {}", with_causes(&error)),
-            "choose another port with --api-port, or leave it away",
-        )
+        // Its text names the port and what to do, its cause why.
+        let cause = std::error::Error::source(&error).map_or_else(String::new, ToString::to_string);
+        Failure::new(Kind::Failure, format!("cannot {error} ({cause})"), "")
     })?;
     let (node, program) = Program::start(installation.device, arguments.lan_port).await?;
     let told = Up {
