@@ -83,7 +83,7 @@ pub(crate) fn store(
             &WriterTag::of(&run.writer).0,
         )?;
         // Nobody may talk this installation out of what it wrote itself.
-        if is_own(run.writer) && log.tail > log.vouched {
+        if is_own(run.writer) && log.awaits_own_head() {
             // What is signed comes back when a relay is faster than the own link: nothing to take, nothing to complain of.
             if run.last() > log.vouched {
                 outcome.declined.push((run.writer, Declined::OwnUnsigned));
@@ -191,7 +191,8 @@ fn skip_known<'a>(
     )))
 }
 
-fn drop_tail(connection: &Connection, log: &mut LogRow) -> rusqlite::Result<()> {
+/// Takes a log back to what its writer signed.
+pub(crate) fn drop_tail(connection: &Connection, log: &mut LogRow) -> rusqlite::Result<()> {
     let hash = match stored::entry(connection, log.number, log.vouched)? {
         Some(bytes) => hash_of(&bytes).unwrap_or(EntryHash([0; 32])),
         None => EntryHash([0; 32]),

@@ -16,6 +16,7 @@ use aeroedge_replica::{Journal, LocalTransaction};
 use rand::CryptoRng;
 use rusqlite::Connection;
 
+use crate::intake;
 use crate::own_logs::OwnLogs;
 use crate::state::ContextState;
 use crate::stored::{self, LogRow};
@@ -199,13 +200,16 @@ impl<R: CryptoRng> Sealing<'_, R> {
         if let Some(log) = self.own_logs.take(compartment) {
             return Ok((log, Vec::new()));
         }
-        let log = stored::find_or_start(
+        let mut log = stored::find_or_start(
             connection,
             context,
             compartment,
             writer,
             &WriterTag::of(&writer).0,
         )?;
+        if log.tail > log.vouched && !log.awaits_own_head() {
+            intake::drop_tail(connection, &mut log)?;
+        }
         let mut seen = Vec::new();
         for (other, tag, seq, hlc) in stored::newly_seen(connection, compartment, log.number)? {
             seen.push((WriterTag(tag), seq));

@@ -72,6 +72,12 @@ impl LogRow {
         Ok(())
     }
 
+    /// Whether its end was written here and waits to be signed. What came from others is merged only below a head, so a tail of
+    /// theirs never looks like this: whoever sends entries in the name of this installation must not get its signature.
+    pub(crate) fn awaits_own_head(&self) -> bool {
+        self.merged == self.tail && self.tail > self.vouched
+    }
+
     /// Adds the entry after the tail. The caller has checked the chain.
     pub(crate) fn append(
         &mut self,
@@ -173,10 +179,12 @@ pub(crate) fn unmerged(connection: &Connection) -> rusqlite::Result<Vec<LogRow>>
         .collect()
 }
 
-/// Logs that reach past their last head: this installation's own after a write, others' while a head is on its way.
-pub(crate) fn unvouched(connection: &Connection) -> rusqlite::Result<Vec<LogRow>> {
+/// Logs whose end was written here and is not signed yet: see [`LogRow::awaits_own_head`].
+pub(crate) fn written_unsigned(connection: &Connection) -> rusqlite::Result<Vec<LogRow>> {
     connection
-        .prepare_cached(select_logs!("WHERE tail_seq > vouched_seq ORDER BY log"))?
+        .prepare_cached(select_logs!(
+            "WHERE tail_seq > vouched_seq AND merged_seq = tail_seq ORDER BY log"
+        ))?
         .query_map([], LogRow::read)?
         .collect()
 }

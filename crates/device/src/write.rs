@@ -89,7 +89,7 @@ impl Device {
     ///
     /// The heads are part of the synchronous transaction itself; see decision 0006 for why that is enough.
     pub fn make_durable(&mut self) -> Result<bool, DeviceError> {
-        if !self.took_in && stored::unvouched(self.connection())?.is_empty() {
+        if !self.took_in && stored::written_unsigned(self.connection())?.is_empty() {
             return Ok(false);
         }
         self.connection()
@@ -109,7 +109,7 @@ impl Device {
         connection.execute_batch("BEGIN IMMEDIATE")?;
         let sign = || -> rusqlite::Result<bool> {
             let mut any = false;
-            for mut log in stored::unvouched(connection)? {
+            for mut log in stored::written_unsigned(connection)? {
                 let Some(secret) = self.secrets.writer_by_key(log.writer) else {
                     continue;
                 };

@@ -4,7 +4,8 @@ use aeroedge_device::Declined;
 use aeroedge_ids::Seq;
 use aeroedge_log::compartment::Division;
 use aeroedge_log::control::Role;
-use aeroedge_protocol::{Cursor, Frontier};
+use aeroedge_log::entry::EntryRef;
+use aeroedge_protocol::{Cursor, Frontier, Run};
 
 use crate::club::{NOW, carry, everyone, pair};
 
@@ -218,4 +219,49 @@ fn own_entries_that_come_back_during_a_write_are_no_complaint() {
     assert!(owner.device.make_durable().unwrap());
     let frontier = owner.device.frontier(everyone(context)).unwrap();
     assert_eq!(frontier.values().copied().max(), Some(Seq(2)));
+}
+
+#[test]
+fn nobody_gets_a_signature_under_entries_sent_in_our_name() {
+    let (mut owner, mut member, context) = pair(Division::Single, Role::ReadOnly);
+    let place = everyone(context);
+    owner.write(place, "a", "x");
+    let runs = owner
+        .device
+        .read_entries(place, &Frontier::new(), Cursor::START, 1 << 20)
+        .unwrap()
+        .runs;
+    // The owner's own entry again, as if it were the next: the header is in clear, so anyone can write one.
+    let first = &runs[0].entries[0];
+    let mut forged = first.clone();
+    forged[68..76].copy_from_slice(&2_u64.to_be_bytes());
+    forged[76..108].copy_from_slice(&EntryRef::parse(first).unwrap().hash().0);
+    let run = Run {
+        writer: runs[0].writer,
+        first: Seq(2),
+        entries: vec![forged],
+        head: None,
+    };
+    let received = owner
+        .device
+        .receive_entries(&[(context, place, vec![run.clone()])], NOW)
+        .unwrap();
+    assert!(received.declined.is_empty());
+    owner.device.make_durable().unwrap();
+    owner.device.merge_waiting(NOW).unwrap();
+    assert_eq!(owner.device.frontier(place).unwrap()[&run.writer], Seq(1));
+    // What the owner writes next follows what the owner wrote before.
+    owner.write(place, "b", "y");
+    owner
+        .device
+        .receive_entries(&[(context, place, vec![run])], NOW)
+        .unwrap();
+    carry(&owner, &mut member, context, place, 1 << 20);
+    assert_eq!(member.notes(), owner.notes());
+    assert!(owner.device.status().unwrap().iter().all(|found| {
+        found
+            .logs
+            .iter()
+            .all(|log| log.refused.is_empty() && log.vouched == log.stored)
+    }));
 }
