@@ -308,6 +308,7 @@ impl Pass<'_> {
             Err(
                 error @ (MergeError::Malformed(_)
                 | MergeError::OtherCompartment(_)
+                | MergeError::OtherStamp(_)
                 | MergeError::BadKey(_)),
             ) => Ok(Part::Refused(error.to_string())),
             Err(error) => Err(MergingError::Engine(error)),

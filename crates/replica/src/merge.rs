@@ -66,6 +66,10 @@ pub enum MergeError {
     /// A row without a proper key.
     #[error("a row of table {0} has a key that is NULL or a floating-point number")]
     BadKey(String),
+    /// A log speaks only for its own writer and moment. One that named others could write in their name, or from a future that
+    /// nobody ever overtakes.
+    #[error("a row of table {0} carries a stamp other than that of the entry it came in")]
+    OtherStamp(String),
     /// A merged table no longer fits.
     #[error(transparent)]
     Schema(#[from] SchemaError),
@@ -215,6 +219,10 @@ impl<'c> Merging<'c> {
             return Ok(Applied::Known);
         }
         let changes = Changeset::parse(incoming.changes)?;
+        if let Some(block) = changes.blocks.iter().find(|block| block.stamp.is_some()) {
+            let name = changes.tables[block.table].name;
+            return Err(MergeError::OtherStamp(name.to_owned()));
+        }
         self.merge(
             &changes,
             incoming.stamp,
