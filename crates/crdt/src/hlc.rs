@@ -34,7 +34,7 @@ impl Hlc {
 
     /// The stamp of a write made at `now` by someone who has seen `self`: later than both.
     pub fn tick(self, now: Millis) -> Self {
-        Self(Self::at(now).0.max(self.0 + 1))
+        Self(Self::at(now).0.max(self.0.saturating_add(1)))
     }
 }
 

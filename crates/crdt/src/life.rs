@@ -12,6 +12,10 @@ impl Life {
     /// The first life of a row.
     pub const FIRST: Self = Self(1);
 
+    /// The longest life that is read from a stranger: even, so that a row that somebody gave a life just below it can still
+    /// die, and a number that SQLite can hold.
+    pub const MAX: Self = Self(i64::MAX as u64 - 1);
+
     /// The number that stands on disk and wire.
     pub const fn from_number(number: u64) -> Self {
         Self(number)

@@ -248,7 +248,7 @@ fn read_block<'a>(
         }
     };
     let life = Life::from_number(read_unsigned(input)?);
-    if life == Life::NONE || life.is_alive() != (kind == Kind::Write) {
+    if life == Life::NONE || life > Life::MAX || life.is_alive() != (kind == Kind::Write) {
         return Err(MalformedChangeset::Content(
             "a block has a life that its kind cannot have",
         ));
