@@ -16,6 +16,7 @@ use aeroedge_log::roster::{Member, Roster};
 use rand::CryptoRng;
 
 use crate::device::{Device, DeviceError};
+use crate::merging::HOLD_BACK_MS;
 use crate::state::{self, ContextState, InsertAndStoreError};
 
 /// The most keys sealed to others in one control entry.
@@ -480,7 +481,9 @@ impl Device {
             .ok_or(MembershipError::UnknownContext(context))
     }
 
-    /// Later than everything in any history here, so that an act never sorts before what its author knew.
+    /// Later than everything in any history here, so that an act never sorts before what its author knew. Stamps from a future
+    /// that no honest clock shows do not count: anyone may stamp an act, and one from the end of time would drag every later
+    /// act, and so every join, past the end of its invite.
     pub(crate) fn next_control_stamp(&self, now: Millis) -> Hlc {
         let known = self
             .contexts
@@ -494,6 +497,7 @@ impl Device {
                     .filter_map(|head| history.get(head))
             })
             .map(ControlEntry::hlc)
+            .filter(|hlc| hlc.time().0.saturating_sub(now.0) <= HOLD_BACK_MS)
             .max()
             .unwrap_or(Hlc::ZERO);
         known.tick(now)
