@@ -157,13 +157,14 @@ pub fn invite(
         }
     }
     keys.sort_by_key(|packaged| packaged.epoch);
-    let package = seal_package(history.context(), &seed, secret, stretch, &keys)
+    let (package, consent) = seal_package(history.context(), &seed, secret, stretch, &keys)
         .map_err(InviteError::Package)?;
     let offer = InviteOffer {
         key: seed.key(),
         rights: terms.rights.clone(),
         expires: terms.expires,
         uses: terms.uses,
+        consent: consent.public(),
         package,
     };
     let entry = act(history, secrets, hlc, Action::Invite(offer));
@@ -241,7 +242,7 @@ pub fn join(
     if invite.joins.len() as u64 >= u64::from(invite.uses) {
         return Err(JoinError::UsedUp);
     }
-    let keys = open_package(context, seed, secret, stretch, package)?;
+    let (keys, consent) = open_package(context, seed, secret, stretch, package)?;
     let wraps = wrap_package(&roster, &keys, secrets, rng)?;
     let writer = writer_in_use(secrets, rng);
     let message = Join::message(
@@ -257,7 +258,7 @@ pub fn join(
         user,
         sealing: secrets.sealing_key(),
         writer: new_writer(secrets, &writer),
-        invite_proof: seed.sign(&message),
+        invite_proof: consent.sign(&message),
         wraps,
     };
     let joined = act(history, secrets, hlc, Action::Join(join));

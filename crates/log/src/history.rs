@@ -13,7 +13,7 @@ pub use writing::{CannotWrite, WritingPoint};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aeroedge_ids::{ContextId, ControlHash};
+use aeroedge_ids::{ContextId, ControlHash, DeviceKey, InviteKey};
 
 use crate::control::{Action, ControlEntry, PARENTS_MAX};
 use crate::roster::{Causality, Rejection, Roster};
@@ -21,6 +21,8 @@ use order::Order;
 
 /// The most entries that may wait for their parents; beyond it the sender must send in order.
 pub const WAITING_MAX: usize = 4096;
+/// The most bytes of entries that may wait for their parents: anyone who was given an invite link may send such.
+pub const WAITING_BYTES_MAX: usize = 16 << 20;
 /// The readings kept at once.
 const READINGS_MAX: usize = 32;
 
@@ -33,6 +35,10 @@ pub struct History {
     waiting: BTreeMap<ControlHash, ControlEntry>,
     /// For each missing entry those that wait for it, each listed under one of its missing parents.
     wanted: BTreeMap<ControlHash, Vec<ControlHash>>,
+    /// Every device that an entry here introduced, whether or not it counts: only these have a say.
+    introduced: BTreeSet<DeviceKey>,
+    /// The consent keys of every invite offered here, whether or not it counts.
+    offers: BTreeMap<InviteKey, Vec<[u8; 32]>>,
     /// Behind a lock only so that reading needs no exclusive access; nothing else is shared.
     readings: Mutex<Vec<Reading>>,
 }
@@ -70,6 +76,9 @@ pub enum InsertError {
         "keep a control entry whose predecessors are missing: too many wait already, send them in order"
     )]
     TooManyWaiting,
+    /// Nothing in the history introduces its author, and it is no join made with link and secret.
+    #[error("keep a control entry of device {0}: nothing in this context's history introduces it")]
+    Stranger(DeviceKey),
 }
 
 /// Heads were named that are not here.
@@ -89,6 +98,8 @@ impl History {
             heads: BTreeSet::new(),
             waiting: BTreeMap::new(),
             wanted: BTreeMap::new(),
+            introduced: BTreeSet::new(),
+            offers: BTreeMap::new(),
             readings: Mutex::new(Vec::new()),
         }
     }
@@ -108,14 +119,52 @@ impl History {
         }
         let missing = self.missing_parents(&entry);
         if let Some(first) = missing.first() {
-            if self.waiting.len() >= WAITING_MAX {
+            let bytes: usize = self.waiting.values().map(|entry| entry.bytes().len()).sum();
+            if self.waiting.len() >= WAITING_MAX || bytes + entry.bytes().len() > WAITING_BYTES_MAX
+            {
                 return Err(InsertError::TooManyWaiting);
             }
             self.wanted.entry(*first).or_default().push(entry.hash());
             self.waiting.insert(entry.hash(), entry);
             return Ok(Inserted::Waiting { missing });
         }
+        if self.is_strange(&entry) {
+            return Err(InsertError::Stranger(entry.author()));
+        }
         Ok(Inserted::Added(self.add(entry)))
+    }
+
+    /// Whether an entry, whose parents are all here, cannot count wherever it stands: what introduces an author is among the
+    /// ancestors of whatever that author signs. Keeping such would let anyone fill every device of the context for good.
+    fn is_strange(&self, entry: &ControlEntry) -> bool {
+        match entry.action() {
+            Action::Genesis(_) => false,
+            Action::Join(join) => !self
+                .offers
+                .get(&join.invite)
+                .into_iter()
+                .flatten()
+                .any(|consent| join.had_secret(self.context, entry.author(), consent)),
+            _ => !self.introduced.contains(&entry.author()),
+        }
+    }
+
+    fn introduce(&mut self, entry: &ControlEntry) {
+        match entry.action() {
+            Action::Genesis(_) | Action::Join(_) => {
+                self.introduced.insert(entry.author());
+            }
+            Action::AddDevice(added) => {
+                self.introduced.insert(added.device);
+            }
+            Action::Invite(offer) => {
+                self.offers
+                    .entry(offer.key)
+                    .or_default()
+                    .push(offer.consent);
+            }
+            _ => {}
+        }
     }
 
     /// Adds an entry whose parents are all here, and what waits no longer because of it.
@@ -123,6 +172,11 @@ impl History {
         let mut added = Vec::new();
         let mut ready = vec![entry];
         while let Some(entry) = ready.pop() {
+            // What waits for a stranger's entry waits on, as for any that never comes.
+            if self.is_strange(&entry) {
+                continue;
+            }
+            self.introduce(&entry);
             let hash = entry.hash();
             for parent in entry.parents() {
                 self.heads.remove(parent);

@@ -108,6 +108,8 @@ pub struct Invite {
     pub expires: Millis,
     /// How many may join.
     pub uses: u32,
+    /// The key that joins are signed under: whoever joins had link and secret.
+    pub consent: [u8; 32],
     /// The entry that made it; it holds the package.
     pub entry: ControlHash,
     /// The entries that withdrew it: by name, or by starting an epoch whose key the package lacks.
@@ -245,6 +247,9 @@ pub enum Rejection {
     /// No such invite.
     #[error("it names an unknown invite")]
     UnknownInvite,
+    /// The joiner had the link and not the secret.
+    #[error("its author did not have the secret of the invite")]
+    NoSecret,
     /// The joiner had seen that the invite was withdrawn.
     #[error("the invite had been withdrawn")]
     InviteVoid,

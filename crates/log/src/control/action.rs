@@ -89,6 +89,8 @@ pub struct InviteOffer {
     pub expires: Millis,
     /// How many may join.
     pub uses: u32,
+    /// The Ed25519 public key that joins are signed under. Its secret follows from link and secret together.
+    pub consent: [u8; 32],
     /// The sealed epoch keys: see [`crate::invite`].
     pub package: Vec<u8>,
 }
@@ -104,7 +106,7 @@ pub struct Join {
     pub sealing: SealingKey,
     /// The first writer of the author's device.
     pub writer: NewWriter,
-    /// Ed25519 by the invite key over [`Join::message`].
+    /// Ed25519 by the invite's consent key over [`Join::message`]. Checked where the history is read, which knows the invite.
     pub invite_proof: [u8; 64],
     /// The keys from the package, sealed to the author's own device.
     pub wraps: Vec<EpochWraps>,
@@ -201,7 +203,25 @@ pub struct EpochWraps {
 }
 
 impl Join {
-    /// What the invite key signs.
+    /// Whether its author, a device, had link and secret of the invite with this consent key.
+    pub(crate) fn had_secret(
+        &self,
+        context: ContextId,
+        author: DeviceKey,
+        consent: &[u8; 32],
+    ) -> bool {
+        let message = Self::message(
+            context,
+            self.invite,
+            self.user,
+            author,
+            self.sealing,
+            self.writer.key,
+        );
+        is_signed_by(consent, &message, &self.invite_proof)
+    }
+
+    /// What the invite's consent key signs.
     pub fn message(
         context: ContextId,
         invite: InviteKey,
@@ -283,33 +303,17 @@ impl Action {
         {
             return Err(ControlError::Proof("writer"));
         }
-        match self {
-            Self::Join(join) => {
-                let message = Join::message(
-                    context,
-                    join.invite,
-                    join.user,
-                    author,
-                    join.sealing,
-                    join.writer.key,
-                );
-                if !is_signed_by(&join.invite.0, &message, &join.invite_proof) {
-                    return Err(ControlError::Proof("invite"));
-                }
+        if let Self::AddDevice(added) = self {
+            let message = AddDevice::message(
+                context,
+                added.user,
+                added.device,
+                added.sealing,
+                added.writer.key,
+            );
+            if !is_signed_by(&added.device.0, &message, &added.device_proof) {
+                return Err(ControlError::Proof("new device"));
             }
-            Self::AddDevice(added) => {
-                let message = AddDevice::message(
-                    context,
-                    added.user,
-                    added.device,
-                    added.sealing,
-                    added.writer.key,
-                );
-                if !is_signed_by(&added.device.0, &message, &added.device_proof) {
-                    return Err(ControlError::Proof("new device"));
-                }
-            }
-            _ => {}
         }
         Ok(())
     }

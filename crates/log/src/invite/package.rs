@@ -18,6 +18,7 @@ use crate::seal::{self, derive};
 const SIGNING_INFO: &[u8] = b"aeroedge invite signing v1";
 const PART_INFO: &[u8] = b"aeroedge invite part v1";
 const PACKAGE_INFO: &[u8] = b"aeroedge invite package v1";
+const CONSENT_INFO: &[u8] = b"aeroedge invite consent v1";
 
 /// How much work it takes to try one secret: Argon2id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,11 +88,6 @@ impl InviteSeed {
         InviteKey(self.signing().verifying_key().to_bytes())
     }
 
-    /// Signs a join.
-    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.signing().sign(message).to_bytes()
-    }
-
     fn signing(&self) -> SigningKey {
         SigningKey::from_bytes(&derive(&self.0, &[], &[SIGNING_INFO]))
     }
@@ -131,6 +127,30 @@ pub(crate) struct PackagedKey {
     pub(crate) key: EpochKey,
 }
 
+/// The key that only link and secret together yield. A join signed with it proves that its author had both, which the link
+/// alone does not.
+pub(crate) struct Consent(SigningKey);
+
+impl Consent {
+    fn of(package_key: &[u8; 32], seed: &InviteSeed) -> Self {
+        Self(SigningKey::from_bytes(&derive(
+            package_key,
+            &seed.key().0,
+            &[CONSENT_INFO],
+        )))
+    }
+
+    /// Signs a join.
+    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message).to_bytes()
+    }
+
+    /// The half that stands in the invite.
+    pub(crate) fn public(&self) -> [u8; 32] {
+        self.0.verifying_key().to_bytes()
+    }
+}
+
 /// Seals `keys`, ascending by epoch.
 pub(crate) fn seal_package(
     context: ContextId,
@@ -138,7 +158,7 @@ pub(crate) fn seal_package(
     secret: &Secret,
     stretch: Stretch,
     keys: &[PackagedKey],
-) -> Result<Vec<u8>, PackageError> {
+) -> Result<(Vec<u8>, Consent), PackageError> {
     let key = package_key(seed, secret, stretch)?;
     let mut writer = Writer::default();
     writer.array(keys.len());
@@ -150,7 +170,7 @@ pub(crate) fn seal_package(
     let mut package = writer.bytes;
     let tag = seal::seal(&key, &header(context, seed), &mut package);
     package.extend_from_slice(&tag);
-    Ok(package)
+    Ok((package, Consent::of(&key, seed)))
 }
 
 pub(crate) fn open_package(
@@ -159,13 +179,14 @@ pub(crate) fn open_package(
     secret: &Secret,
     stretch: Stretch,
     package: &[u8],
-) -> Result<Vec<PackagedKey>, PackageError> {
+) -> Result<(Vec<PackagedKey>, Consent), PackageError> {
     let key = package_key(seed, secret, stretch)?;
     let mut content = Zeroizing::new(package.to_vec());
     // The package is part of a signed entry, so it is whole: only the secret can be wrong.
     let length = seal::open(&key, &header(context, seed), &mut content)
         .map_err(|_| PackageError::WrongSecret)?;
-    decode(&content[..length]).map_err(PackageError::Content)
+    let keys = decode(&content[..length]).map_err(PackageError::Content)?;
+    Ok((keys, Consent::of(&key, seed)))
 }
 
 fn decode(content: &[u8]) -> Result<Vec<PackagedKey>, DecodeError> {
@@ -203,4 +224,33 @@ fn package_key(
 
 fn header(context: ContextId, seed: &InviteSeed) -> Vec<u8> {
     [PACKAGE_INFO, &context.0, &seed.key().0].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha20Rng;
+
+    use super::*;
+
+    #[test]
+    fn consent_takes_link_and_secret() {
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let context = ContextId([1; 16]);
+        let seed = InviteSeed::generate(&mut rng);
+        let consent = |seed: &InviteSeed, secret: &str| {
+            let secret = Secret::typed(secret);
+            let (_, consent) =
+                seal_package(context, seed, &secret, Stretch::FOR_TESTS, &[]).unwrap();
+            consent.public()
+        };
+        let right = consent(&seed, "lusab-babad");
+        assert_eq!(right, consent(&seed, "lusab babad"));
+        assert_ne!(right, consent(&seed, "lusab-babaf"));
+        assert_ne!(
+            right,
+            consent(&InviteSeed::generate(&mut rng), "lusab-babad")
+        );
+        assert_ne!(right, seed.key().0);
+    }
 }

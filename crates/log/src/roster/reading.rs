@@ -178,6 +178,7 @@ impl Roster {
             rights: offer.rights.clone(),
             expires: offer.expires,
             uses: offer.uses,
+            consent: offer.consent,
             entry: entry.hash(),
             voided: Vec::new(),
             joins: Vec::new(),
@@ -196,6 +197,9 @@ impl Roster {
             .invites
             .get(&join.invite)
             .ok_or(Rejection::UnknownInvite)?;
+        if !join.had_secret(self.context, entry.author(), &invite.consent) {
+            return Err(Rejection::NoSecret.into());
+        }
         if invite
             .voided
             .iter()

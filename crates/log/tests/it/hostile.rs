@@ -10,8 +10,10 @@ use aeroedge_log::entry::{
     SealError, SealedEntry, Sealer,
 };
 use aeroedge_log::head::Head;
+use aeroedge_log::history::{InsertError, Inserted};
 use aeroedge_log::invite::{InviteLink, Secret};
 use aeroedge_log::keys::{EpochKey, WriterSecret};
+use aeroedge_log::roster::Rejection;
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
@@ -194,14 +196,6 @@ fn a_key_that_did_not_agree_cannot_be_introduced() {
         Err(ControlError::Proof("writer")),
     );
     check(
-        &joiner,
-        Action::Join(Join {
-            user: founder.user,
-            ..join.clone()
-        }),
-        Err(ControlError::Proof("invite")),
-    );
-    check(
         &founder,
         Action::OpenWriter(join.writer),
         Err(ControlError::Proof("writer")),
@@ -216,6 +210,90 @@ fn a_key_that_did_not_agree_cannot_be_introduced() {
         Action::AddDevice(other),
         Err(ControlError::Proof("new device")),
     );
+}
+
+#[test]
+fn orphans_fill_no_memory() {
+    let mut founder = Device::founder(1, Division::Single);
+    let context = founder.history.context();
+    let mut orphan = |number| {
+        let action = Action::Unknown {
+            number,
+            body: vec![0; 1_000_000],
+        };
+        let parents = vec![ControlHash([9; 32])];
+        let entry = ControlEntry::sign(&founder.secrets, context, parents, Hlc::ZERO, action);
+        founder.history.insert(entry)
+    };
+    let refused = (1000..1100).map(&mut orphan).find_map(Result::err);
+    assert_eq!(refused, Some(InsertError::TooManyWaiting));
+}
+
+#[test]
+fn the_link_alone_makes_no_member() {
+    let mut founder = Device::founder(1, Division::Single);
+    let seed = founder.invite(rights(Role::Member, &[]), 5);
+    let mut joiner = Device::new(2, founder.history.context());
+    joiner.pull(&founder);
+    joiner.try_join(&seed, SECRET).unwrap();
+    let join = joiner.history.get(joiner.history.heads()[0]).unwrap();
+    let Action::Join(join) = join.action().clone() else {
+        panic!("a join comes last")
+    };
+    // Everything that the link gives, and a proof that was made with the secret for somebody else.
+    let mut thief = Device::new(3, founder.history.context());
+    thief.pull(&founder);
+    let (offer, _) = offer_device(
+        &thief.secrets,
+        thief.history.context(),
+        thief.user,
+        &mut thief.rng,
+    );
+    let stolen = Action::Join(Join {
+        user: thief.user,
+        sealing: offer.added.sealing,
+        writer: offer.added.writer,
+        wraps: Vec::new(),
+        ..join
+    });
+    let stolen = aeroedge_log::context::act(&thief.history, &thief.secrets, Hlc::ZERO, stolen);
+    assert_eq!(
+        founder.history.would_reject(&stolen),
+        Some(Rejection::NoSecret)
+    );
+    assert_eq!(
+        founder.history.insert(stolen),
+        Err(InsertError::Stranger(thief.secrets.device()))
+    );
+}
+
+#[test]
+fn strangers_add_nothing_to_a_history() {
+    let mut founder = Device::founder(1, Division::Single);
+    let stranger = Device::new(9, founder.history.context());
+    let act = |founder: &Device, by: &Device| {
+        aeroedge_log::context::act(
+            &founder.history,
+            &by.secrets,
+            Hlc::ZERO,
+            Action::Acknowledge,
+        )
+    };
+    let strange = InsertError::Stranger(stranger.secrets.device());
+    let entry = act(&founder, &stranger);
+    assert_eq!(founder.history.insert(entry), Err(strange));
+    // One that came before its parents is dropped when they arrive.
+    let mut other = Device::new(2, founder.history.context());
+    other.pull(&founder);
+    founder.act(Action::Acknowledge);
+    let early = act(&founder, &stranger);
+    assert!(matches!(
+        other.history.insert(early.clone()),
+        Ok(Inserted::Waiting { .. })
+    ));
+    other.pull(&founder);
+    assert!(!other.history.contains(early.hash()));
+    assert_eq!(other.history.heads(), founder.history.heads());
 }
 
 #[test]

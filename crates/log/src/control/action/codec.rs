@@ -31,11 +31,12 @@ impl Action {
                 encode_writer(&mut writer, &genesis.writer);
             }
             Self::Invite(offer) => {
-                writer.array(6);
+                writer.array(7);
                 writer.bin(&offer.key.0);
                 offer.rights.encode(&mut writer);
                 writer.uint(offer.expires.0);
                 writer.uint(u64::from(offer.uses));
+                writer.bin(&offer.consent);
                 writer.bin(&offer.package);
             }
             Self::VoidInvite(invite) => {
@@ -123,12 +124,13 @@ impl Action {
                 })
             }
             2 => {
-                reader.array_of(6)?;
+                reader.array_of(7)?;
                 Self::Invite(InviteOffer {
                     key: InviteKey(reader.bytes()?),
                     rights: Rights::decode(&mut reader)?,
                     expires: Millis(reader.uint()?),
                     uses: reader.uint32("uses")?,
+                    consent: reader.bytes()?,
                     package: reader.bin()?.to_vec(),
                 })
             }
