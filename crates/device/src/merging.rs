@@ -171,6 +171,7 @@ impl Pass<'_> {
         }
         let mut seq = first;
         let mut transaction: Option<(TransactionId, Hlc)> = None;
+        let mut membership = None;
         loop {
             let Some(bytes) = stored::entry(engine.connection(), log.number, seq)? else {
                 return Ok(Step::Waits(Waiting::Parts));
@@ -180,6 +181,14 @@ impl Pass<'_> {
             };
             if entry.kind() != EntryKind::Data {
                 return Ok(Step::Waits(Waiting::NewerFormat));
+            }
+            if seq > first || entry.more_parts() {
+                // Parts that were judged by different memberships would be refused where one of them is not known yet.
+                let under = (entry.epoch(), entry.heads().collect::<Vec<_>>());
+                if *membership.get_or_insert_with(|| under.clone()) != under {
+                    let reason = "its parts name different memberships".to_owned();
+                    return Err(poisoned(engine.connection(), log, first, reason)?);
+                }
             }
             match self.take_part(engine, log, &entry, seq.0 - first.0, transaction)? {
                 Part::Taken(id) => transaction = Some((id, entry.hlc())),

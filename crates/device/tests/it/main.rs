@@ -4,5 +4,6 @@
 
 mod club;
 mod exchanging;
+mod forging;
 mod joining;
 mod leaks;
