@@ -5,10 +5,15 @@
 
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::Capture;
 use crate::system::{LabError, ip, process_start, require_root, run};
@@ -75,6 +80,25 @@ impl Lab {
             .args(["netns", "exec", &self.namespace(host)])
             .arg(program.as_ref());
         command
+    }
+
+    /// Runs `act` on a thread of its own that stands on `host`: a socket opened there stays there, wherever it is used later.
+    ///
+    /// # Panics
+    ///
+    /// When `act` does.
+    pub fn at<T: Send>(&self, host: usize, act: impl FnOnce() -> T + Send) -> Result<T, LabError> {
+        let namespace = File::open(Path::new("/run/netns").join(self.namespace(host)))?;
+        thread::scope(|scope| {
+            let standing = scope.spawn(move || {
+                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+                Ok(act())
+            });
+            match standing.join() {
+                Ok(outcome) => outcome.map_err(|errno: Errno| LabError::Bookkeeping(errno.into())),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
     }
 
     /// Gives `host` a further address on the same cable, in a network of /24 or /64.
@@ -165,7 +189,7 @@ impl Lab {
             if Instant::now() > deadline {
                 return Err(LabError::NoLink { host });
             }
-            std::thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(10));
         }
     }
 

@@ -1,6 +1,6 @@
 //! What hosts of a lab can and cannot reach. These tests run as root.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::process::Stdio;
 
 use aeroedge_lan_lab::{Capture, Lab, pcap_contains};
@@ -128,6 +128,18 @@ fn a_changed_address_replaces_the_first() {
     lab.change_address(0, other_v6).unwrap();
     assert!(reaches(&lab, 1, other_v6));
     assert!(misses(&lab, 1, lab.ipv6(0)));
+}
+
+#[test]
+fn a_socket_opened_on_a_host_stays_there() {
+    let lab = Lab::new(2).unwrap();
+    let listen = || TcpListener::bind("0.0.0.0:7000").unwrap();
+    let (here, there) = (lab.at(0, listen).unwrap(), lab.at(1, listen).unwrap());
+    let connect = |host| TcpStream::connect((lab.ipv4(host), 7000)).unwrap();
+    let near = lab.at(0, || connect(0)).unwrap();
+    let far = lab.at(0, || connect(1)).unwrap();
+    assert_eq!(here.accept().unwrap().1, near.local_addr().unwrap());
+    assert_eq!(there.accept().unwrap().1, far.local_addr().unwrap());
 }
 
 #[test]
