@@ -3,18 +3,18 @@
 //! Any number of programs may open the same installation at once; none of them locks it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aeroedge_aviation_store::tables::{Audience as TableAudience, MERGED};
-use aeroedge_device::{Device, DeviceError, Options};
+use aeroedge_device::{Device, DeviceError, Options, SchemaError};
 use aeroedge_ids::{Millis, UserId};
 use aeroedge_log::secrets::DeviceSecrets;
-use aeroedge_replica::{CompartmentRule, Merged, Policy};
+use aeroedge_replica::{CompartmentRule, Merged, OpenError as EngineError, Policy, StorageError};
 use rand::Rng;
 use rusqlite::Connection;
 
 use crate::contexts::{self, ContextError, ContextKind, NewContext};
-use crate::explain::{Explained, Kind, with_causes};
+use crate::explain::{Explained, Kind};
 use crate::folder::{DataFolder, FolderError};
 use crate::keys::{FileKeys, KeyError, KeyFile};
 use crate::rights::AviationRights;
@@ -40,6 +40,9 @@ pub enum OpenError {
     /// The personal logbook could not be founded.
     #[error("cannot make the personal logbook")]
     Personal(#[source] ContextError),
+    /// The database is there and belongs to nobody.
+    #[error("the database {} holds no installation", .0.display())]
+    Unfinished(PathBuf),
 }
 
 impl Explained for OpenError {
@@ -53,9 +56,9 @@ impl Explained for OpenError {
             }
             Self::Device(error) if is_newer(error) => Kind::Unreadable,
             Self::Device(DeviceError::OtherKeys) => Kind::Refused,
-            Self::Device(DeviceError::NotInitialised) => Kind::NotFound,
             Self::Records(_) | Self::Device(_) => Kind::Failure,
             Self::Personal(error) => error.kind(),
+            Self::Unfinished(_) => Kind::Unreadable,
         }
     }
 
@@ -67,8 +70,11 @@ impl Explained for OpenError {
             Self::Records(_) | Self::Device(_) if self.kind() == Kind::Unreadable => {
                 "nothing was changed".to_owned()
             }
-            // These say themselves what to do.
-            Self::Device(DeviceError::OtherKeys | DeviceError::NotInitialised) => String::new(),
+            Self::Unfinished(_) => {
+                "if `aeroedge init` was interrupted, delete the folder and make it again; else restore an export into a new folder with `aeroedge restore`".to_owned()
+            }
+            // It says itself what to do.
+            Self::Device(DeviceError::OtherKeys) => String::new(),
             Self::Records(_) | Self::Device(_) => "see `aeroedge doctor`".to_owned(),
         }
     }
@@ -76,7 +82,14 @@ impl Explained for OpenError {
 
 /// Whether the cause is a database that a newer program wrote.
 fn is_newer(error: &DeviceError) -> bool {
-    with_causes(error).contains("newer program")
+    match error {
+        DeviceError::Schema(SchemaError::Newer { .. }) => true,
+        DeviceError::Engine(error) => matches!(
+            error.downcast_ref::<EngineError>(),
+            Some(EngineError::Storage(StorageError::Newer { .. }))
+        ),
+        _ => false,
+    }
 }
 
 /// A folder and its device.
@@ -156,8 +169,16 @@ impl Installation {
         now: Millis,
     ) -> Result<Self, OpenError> {
         let keys = FileKeys::open(&folder.key_file(), passphrase)?;
+        let unfinished = || OpenError::Unfinished(folder.database());
+        // Opening an empty file would make the tables of a new installation in it.
+        if fs::metadata(folder.database()).is_ok_and(|file| file.len() == 0) {
+            return Err(unfinished());
+        }
         let connection = folder.connect()?;
-        let device = open_device(connection, keys, now)?;
+        let device = open_device(connection, keys, now).map_err(|error| match error {
+            OpenError::Device(DeviceError::NotInitialised) => unfinished(),
+            other => other,
+        })?;
         Ok(Self { folder, device })
     }
 }
