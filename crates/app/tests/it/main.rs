@@ -1,4 +1,5 @@
 //! The use cases on real data folders.
 
+mod leaks;
 mod logbook;
 mod support;
