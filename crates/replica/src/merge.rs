@@ -64,7 +64,9 @@ pub enum MergeError {
     #[error("a row of table {0} belongs to another compartment than the log that carries it")]
     OtherCompartment(String),
     /// A row without a proper key.
-    #[error("a row of table {0} has a key that is NULL or a floating-point number")]
+    #[error(
+        "a row of table {0} has a key that is NULL, a floating-point number or of a type that its column does not keep"
+    )]
     BadKey(String),
     /// A log speaks only for its own writer and moment. One that named others could write in their name, or from a future that
     /// nobody ever overtakes.
@@ -309,10 +311,11 @@ impl<'c> Merging<'c> {
         // Where the table is not known, neither is its rule; the caller's rights decide.
         let ruled = table.filter(|table| table.compartment_key.is_some() || compartment.is_some());
         for row in block.rows() {
-            if row
-                .key_values()
-                .any(|value| matches!(value, Value::Null | Value::Real(_)))
-            {
+            let is_bad = |(place, value)| {
+                matches!(value, Value::Null | Value::Real(_))
+                    || table.is_some_and(|table| !table.keeps_key(place, value))
+            };
+            if row.key_values().enumerate().any(is_bad) {
                 return Err(MergeError::BadKey(name.to_owned()));
             }
             if let Some(table) = ruled

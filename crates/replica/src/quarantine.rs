@@ -186,16 +186,20 @@ pub(crate) fn take_ready(
         while let Some(row) = rows.next()? {
             let column: String = row.get(1)?;
             let value: Vec<u8> = row.get(5)?;
+            let key: Vec<u8> = row.get(0)?;
+            let keeps_key = Values::of(&key)
+                .enumerate()
+                .all(|(place, value)| table.keeps_key(place, value));
             let fits = column.is_empty()
                 || table.columns.iter().any(|known| {
                     known.name == column
                         && Value::read(&mut value.as_slice())
                             .is_ok_and(|value| known.accepts(value))
                 });
-            if fits {
+            if keeps_key && fits {
                 taken.push(Released {
                     table: table.name.clone(),
-                    key: row.get(0)?,
+                    key,
                     column,
                     life: Life::from_number(row.get::<_, i64>(2)? as u64),
                     hlc: row.get::<_, i64>(3)? as u64,

@@ -57,6 +57,32 @@ impl Policy {
     }
 }
 
+impl Table {
+    /// Whether SQLite keeps a key value as it is. One that it turns into another would be one row in the table and two in
+    /// the tombstones, and one that it refuses would stop the merging of everything.
+    pub(crate) fn keeps_key(&self, place: usize, value: aeroedge_crdt::value::Value<'_>) -> bool {
+        use aeroedge_crdt::value::Value;
+        let Some(column) = self
+            .shape
+            .keys
+            .get(place)
+            .and_then(|place| self.shape.columns.get(*place))
+        else {
+            return false;
+        };
+        match column.strict {
+            Some(StrictType::Integer) => matches!(value, Value::Integer(_)),
+            Some(StrictType::Text) => matches!(value, Value::Text(_)),
+            Some(StrictType::Blob) => matches!(value, Value::Blob(_)),
+            Some(StrictType::Real) => false,
+            None if self.integer_key => matches!(value, Value::Integer(_)),
+            // A column of text turns numbers into text.
+            None if !column.may_be_real => !matches!(value, Value::Integer(_)),
+            None => true,
+        }
+    }
+}
+
 /// A column that is not part of the key.
 #[derive(Debug, Clone)]
 pub(crate) struct Column {

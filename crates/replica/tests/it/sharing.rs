@@ -196,6 +196,36 @@ fn a_transaction_makes_one_changeset_for_each_compartment_it_touches() {
 }
 
 #[test]
+fn a_key_that_sqlite_would_change_or_refuse_is_refused_before() {
+    let tables = [Merged::table("t")];
+    let text = "CREATE TABLE t(id TEXT PRIMARY KEY, a)";
+    let integer = "CREATE TABLE t(id INTEGER PRIMARY KEY, a)";
+    let blob = "CREATE TABLE t(id BLOB PRIMARY KEY, a INTEGER) STRICT";
+    for (from, id, to) in [
+        (text, "'words'", integer),
+        (integer, "5", text),
+        (text, "'words'", blob),
+    ] {
+        let mut one = Peer::new(1, from, &tables);
+        one.sql(&format!("INSERT INTO t VALUES ({id}, 1)")).unwrap();
+        let mut two = Peer::new(2, to, &tables);
+        let outcome = two.replica.merging(|merging| {
+            let applied = merging.apply(&Incoming {
+                stamp: one.entries[0].stamp,
+                part: 0,
+                compartment: None,
+                seen: &|_| Hlc::ZERO,
+                changes: &one.entries[0].parts[0].1[0],
+            });
+            assert!(matches!(applied, Err(MergeError::BadKey(_))), "{applied:?}");
+            Ok::<_, MergeError>(())
+        });
+        outcome.unwrap();
+        assert_eq!(two.query("SELECT count(*) FROM t"), "0");
+    }
+}
+
+#[test]
 fn a_row_of_another_compartment_is_refused_with_its_whole_changeset() {
     let mut one = Peer::new(1, FLIGHTS, &rooms());
     one.sql(&format!(
