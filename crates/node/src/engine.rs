@@ -462,6 +462,10 @@ impl<S: Store> Thread<S> {
         } else {
             Ok(false)
         };
+        // Before the entries: a neighbour declines those of a writer whose admission it has not heard of.
+        if group.may_have_control {
+            self.look_at_control();
+        }
         let failed = match durable {
             Ok(own) => {
                 for (place, changed) in std::mem::take(&mut group.taken) {
@@ -485,9 +489,6 @@ impl<S: Store> Thread<S> {
                 Event::Applied { batch, declined }
             };
             self.tell(link, event);
-        }
-        if group.may_have_control {
-            self.look_at_control();
         }
         for finish in group.finishes {
             finish(failed.as_ref().map_or(Ok(()), Err));
