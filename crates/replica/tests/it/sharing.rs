@@ -145,20 +145,20 @@ fn a_transaction_that_changes_nothing_has_no_stamp() {
     assert_eq!(one.entries.len(), 1);
 }
 
-const FLIGHTS: &str = "CREATE TABLE flight(room BLOB, id TEXT, place TEXT, PRIMARY KEY(room, id))";
+const VISITS: &str = "CREATE TABLE visit(room BLOB, id TEXT, place TEXT, PRIMARY KEY(room, id))";
 
 fn rooms() -> [Merged; 1] {
     [Merged {
         compartment: CompartmentRule::Column("room".into()),
-        ..Merged::table("flight")
+        ..Merged::table("visit")
     }]
 }
 
 #[test]
 fn a_transaction_makes_one_changeset_for_each_compartment_it_touches() {
-    let mut one = Peer::new(1, FLIGHTS, &rooms());
+    let mut one = Peer::new(1, VISITS, &rooms());
     one.sql(&format!(
-        "INSERT INTO flight VALUES (x'{0}', 'a', 'p'), (x'{1}', 'b', 'q'), (x'{0}', 'c', 'r')",
+        "INSERT INTO visit VALUES (x'{0}', 'a', 'p'), (x'{1}', 'b', 'q'), (x'{0}', 'c', 'r')",
         "01".repeat(16),
         "02".repeat(16)
     ))
@@ -182,12 +182,12 @@ fn a_transaction_makes_one_changeset_for_each_compartment_it_touches() {
     );
     // Moving a row is a delete in one and an insert in the other.
     one.sql(&format!(
-        "UPDATE flight SET room = x'{}' WHERE id = 'a'",
+        "UPDATE visit SET room = x'{}' WHERE id = 'a'",
         "02".repeat(16)
     ))
     .unwrap();
     assert_eq!(one.entries[1].parts.len(), 2);
-    let mut two = Peer::new(2, FLIGHTS, &rooms());
+    let mut two = Peer::new(2, VISITS, &rooms());
     two.receive(&one.entries);
     assert_eq!(
         one.replica.digest(None).unwrap(),
@@ -227,13 +227,13 @@ fn a_key_that_sqlite_would_change_or_refuse_is_refused_before() {
 
 #[test]
 fn a_row_of_another_compartment_is_refused_with_its_whole_changeset() {
-    let mut one = Peer::new(1, FLIGHTS, &rooms());
+    let mut one = Peer::new(1, VISITS, &rooms());
     one.sql(&format!(
-        "INSERT INTO flight VALUES (x'{}', 'a', 'p')",
+        "INSERT INTO visit VALUES (x'{}', 'a', 'p')",
         "01".repeat(16)
     ))
     .unwrap();
-    let mut two = Peer::new(2, FLIGHTS, &rooms());
+    let mut two = Peer::new(2, VISITS, &rooms());
     let before = two.replica.digest(None).unwrap();
     for claimed in [Some(CompartmentId([9; 16])), None] {
         let outcome = two.replica.merging(|merging| {
@@ -254,11 +254,11 @@ fn a_row_of_another_compartment_is_refused_with_its_whole_changeset() {
     }
     assert_eq!(two.replica.digest(None).unwrap(), before);
     let error = one
-        .sql("INSERT INTO flight VALUES (x'01', 'a', 'p')")
+        .sql("INSERT INTO visit VALUES (x'01', 'a', 'p')")
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "a row of table flight does not name its compartment with 16 bytes; name it"
+        "a row of table visit does not name its compartment with 16 bytes; name it"
     );
 }
 
