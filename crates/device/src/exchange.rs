@@ -10,7 +10,7 @@ use aeroedge_protocol::{Credential, Cursor, Frontier, Run};
 use aeroedge_replica::Touched;
 
 use crate::device::{Device, DeviceError};
-use crate::intake::{self, Declined};
+use crate::intake::{self, Declined, InHand};
 use crate::merging::{Merged, MergingError, Pass, Waiting};
 use crate::offer::{self, EntriesRead};
 use crate::stored::{self, LogNumber};
@@ -266,6 +266,7 @@ impl Device {
             opener: &mut self.opener,
             vectors: &mut self.vectors,
             poisoned,
+            in_hand: InHand::new(),
             now,
             merged: Merged::default(),
             waiting: BTreeMap::new(),
@@ -289,6 +290,7 @@ impl Device {
                     &is_member,
                     &is_own,
                     runs,
+                    &mut pass.in_hand,
                 )?;
                 received
                     .changed

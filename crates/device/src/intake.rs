@@ -2,13 +2,15 @@
 //!
 //! Invariant: the vouched position of a log only ever moves to an entry whose hash its writer signed.
 
+use std::collections::BTreeMap;
+
 use aeroedge_ids::{CompartmentId, ContextId, EntryHash, Seq, WriterKey};
 use aeroedge_log::entry::{EntryRef, WriterTag};
 use aeroedge_log::head::Head;
 use aeroedge_protocol::{Frontier, Run};
 use rusqlite::Connection;
 
-use crate::stored::{self, LogRow};
+use crate::stored::{self, LogNumber, LogRow};
 
 /// What became of a batch of runs.
 #[derive(Debug, Clone, Default)]
@@ -53,14 +55,18 @@ pub const UNVOUCHED_MAX: i64 = 1 << 30;
 /// From how many entries on it is worth counting them.
 const UNVOUCHED_COUNTED: u64 = 1024;
 
+/// Entries that were stored in this very transaction, byte for byte, so that merging need not read them back.
+pub(crate) type InHand<'a> = BTreeMap<(LogNumber, Seq), &'a [u8]>;
+
 /// Stores what holds. Runs in the caller's transaction.
-pub(crate) fn store(
+pub(crate) fn store<'a>(
     connection: &Connection,
     context: ContextId,
     compartment: CompartmentId,
     is_member: &dyn Fn(WriterKey) -> bool,
     is_own: &dyn Fn(WriterKey) -> bool,
-    runs: &[Run],
+    runs: &'a [Run],
+    in_hand: &mut InHand<'a>,
 ) -> rusqlite::Result<Stored> {
     let mut outcome = Stored::default();
     for run in runs {
@@ -91,7 +97,7 @@ pub(crate) fn store(
             continue;
         }
         let before = log.vouched;
-        match store_run(connection, &mut log, run)? {
+        match store_run(connection, &mut log, run, in_hand)? {
             Ok(()) => log.save(connection)?,
             Err(reason) => {
                 drop_tail(connection, &mut log)?;
@@ -105,10 +111,11 @@ pub(crate) fn store(
     Ok(outcome)
 }
 
-fn store_run(
+fn store_run<'a>(
     connection: &Connection,
     log: &mut LogRow,
-    run: &Run,
+    run: &'a Run,
+    in_hand: &mut InHand<'a>,
 ) -> rusqlite::Result<Result<(), Declined>> {
     let Some(entries) = skip_known(connection, log, run)? else {
         return Ok(Err(Declined::Forked));
@@ -132,6 +139,8 @@ fn store_run(
             return Ok(Err(Declined::BrokenChain));
         }
         log.append(connection, bytes, entry.hash())?;
+        // Should it be dropped again, whatever takes its place is noted here in its stead.
+        in_hand.insert((log.number, log.tail), bytes);
     }
     if log.tail.0 - log.vouched.0 > UNVOUCHED_COUNTED
         && run.head.is_none()

@@ -3,6 +3,7 @@
 //! An entry that cannot be judged yet waits and stops its own log only. One that may not count is noted as refused and passed over; its
 //! bytes stay and travel on.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -13,6 +14,7 @@ use aeroedge_log::history::{Author, Claim, Refusal};
 use aeroedge_replica::{Incoming, MergeError, Merging};
 use rusqlite::Connection;
 
+use crate::intake::InHand;
 use crate::sealing::{Place, TableRights, first_forbidden};
 use crate::state::ContextState;
 use crate::stored::{self, LogNumber, LogRow};
@@ -98,6 +100,7 @@ pub(crate) struct Pass<'a> {
     pub(crate) vectors: &'a mut Vectors,
     /// Entries the engine could not take before: the last seq of each transaction, by its first.
     pub(crate) poisoned: &'a BTreeMap<(LogNumber, Seq), (Seq, String)>,
+    pub(crate) in_hand: InHand<'a>,
     pub(crate) now: Millis,
     pub(crate) merged: Merged,
     pub(crate) waiting: BTreeMap<(CompartmentId, WriterKey), Waiting>,
@@ -173,8 +176,12 @@ impl Pass<'_> {
         let mut transaction: Option<(TransactionId, Hlc)> = None;
         let mut membership = None;
         loop {
-            let Some(bytes) = stored::entry(engine.connection(), log.number, seq)? else {
-                return Ok(Step::Waits(Waiting::Parts));
+            let bytes = match self.in_hand.get(&(log.number, seq)) {
+                Some(bytes) => Cow::Borrowed(*bytes),
+                None => match stored::entry(engine.connection(), log.number, seq)? {
+                    Some(bytes) => Cow::Owned(bytes),
+                    None => return Ok(Step::Waits(Waiting::Parts)),
+                },
             };
             let Ok(entry) = EntryRef::parse(&bytes) else {
                 return Ok(Step::Waits(Waiting::NewerFormat));
