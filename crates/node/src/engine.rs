@@ -21,7 +21,7 @@ use crate::peers::Peers;
 use crate::store::{ControlReceived, JoinState, Received, Store, StoreError};
 
 /// A group is closed after this time even if more is queued, so that what was done becomes durable soon.
-const GROUP_TIME: Duration = Duration::from_millis(4);
+const GROUP_TIME: Duration = Duration::from_millis(8);
 /// Likewise after this many bytes of entries.
 const GROUP_BYTES: usize = 4 << 20;
 /// Batches of one link and compartment that wait together are merged together, up to this many bytes.
