@@ -23,106 +23,15 @@ use aeroedge_log::secrets::DeviceSecrets;
 use aeroedge_protocol::{Cursor, Frontier};
 use aeroedge_replica::{Merged, Replica};
 use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
-use rusqlite::{Connection, params};
+use rand_chacha::rand_core::SeedableRng;
+use rusqlite::Connection;
 
-const TABLE: &str = "CREATE TABLE entry (
-    id TEXT PRIMARY KEY NOT NULL, day TEXT, tail TEXT, origin TEXT, target TEXT, off INTEGER, \"on\" INTEGER,
-    minutes INTEGER, night INTEGER, count INTEGER, distance REAL, name TEXT, remarks TEXT)";
-const INSERT: &str =
-    "INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+#[path = "support/rows.rs"]
+mod rows;
+
+use rows::{Row, insert, open};
+
 const NOW: Millis = Millis(1_800_000_000_000);
-
-/// About 196 bytes, like the rows of the storage prototype.
-struct Row {
-    id: String,
-    day: String,
-    tail: String,
-    origin: String,
-    target: String,
-    off: i64,
-    minutes: i64,
-    night: i64,
-    count: i64,
-    distance: f64,
-    name: &'static str,
-    remarks: Option<String>,
-}
-
-fn rows(count: usize) -> Vec<Row> {
-    let mut rng = ChaCha20Rng::seed_from_u64(7);
-    let mut below = move |n: u64| (rng.next_u64() % n) as i64;
-    let names = [
-        "A. Abel",
-        "B. Bertram",
-        "C. Caspari",
-        "D. Dorn-Ferrand",
-        "E. Ebert",
-        "F. Fink",
-        "self",
-    ];
-    (0..count)
-        .map(|_| {
-            let mut letters =
-                || -> String { (0..4).map(|_| (b'A' + below(26) as u8) as char).collect() };
-            let (tail, origin, target) = (letters(), letters(), letters());
-            Row {
-                id: format!(
-                    "{:016x}-{:019x}",
-                    below(u64::MAX >> 1),
-                    below(u64::MAX >> 1)
-                ),
-                day: format!(
-                    "20{:02}-{:02}-{:02}",
-                    10 + below(15),
-                    1 + below(12),
-                    1 + below(28)
-                ),
-                tail,
-                origin,
-                target,
-                off: 1_600_000_000 + below(100_000_000),
-                minutes: 30 + below(600),
-                night: below(300),
-                count: 1 + below(4),
-                distance: below(50_000) as f64 / 10.0,
-                name: names[below(7) as usize],
-                remarks: (below(3) > 0)
-                    .then(|| format!("Remark {:x}: smooth, light wind", below(1 << 40))),
-            }
-        })
-        .collect()
-}
-
-fn insert(connection: &Connection, row: &Row) -> rusqlite::Result<usize> {
-    connection.prepare_cached(INSERT)?.execute(params![
-        row.id,
-        row.day,
-        row.tail,
-        row.origin,
-        row.target,
-        row.off,
-        row.off + row.minutes * 60,
-        row.minutes,
-        row.night,
-        row.count,
-        row.distance,
-        row.name,
-        row.remarks
-    ])
-}
-
-fn open(folder: &Path, name: &str) -> Connection {
-    let connection = Connection::open(folder.join(name)).unwrap();
-    connection
-        .execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY",
-        )
-        .unwrap();
-    connection.set_prepared_statement_cache_capacity(64);
-    connection.execute_batch(TABLE).unwrap();
-    connection
-}
 
 fn size(connection: &Connection) -> f64 {
     connection
@@ -323,7 +232,7 @@ fn main() {
         .filter_map(|argument| argument.parse::<usize>().ok());
     let count = arguments.next().unwrap_or(100_000);
     let repetitions = arguments.next().unwrap_or(5);
-    let rows = rows(count);
+    let rows: Vec<Row> = rows::rows().take(count).collect();
     let singles = &rows[..count.min(10_000)];
     let mut samples: [Vec<Sample>; 4] = Default::default();
     let mut rng = ChaCha20Rng::seed_from_u64(1);
