@@ -309,7 +309,7 @@ pub struct Batch {
 pub fn batches(conn: &Connection) -> Result<Vec<Batch>, StoreError> {
     let mut statement = conn.prepare_cached(
         "SELECT id, imported_at, file_name, flights, aircraft, duplicates, rejected, undone_at
-         FROM import_batch ORDER BY imported_at DESC, id DESC",
+         FROM import_batch ORDER BY imported_at DESC, rowid DESC",
     )?;
     let batches = statement.query_map([], |row| {
         Ok(Batch {
