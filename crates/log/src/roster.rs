@@ -22,6 +22,7 @@ use aeroedge_ids::{
 
 use crate::compartment::{Audience, Division};
 use crate::control::{CutOff, Rights, Role};
+use crate::entry::WriterTag;
 use crate::keys::{Wrap, WrapScope, combined_epoch};
 
 pub(crate) use reading::Causality;
@@ -35,6 +36,8 @@ pub struct Roster {
     members: BTreeMap<UserId, Arc<Member>>,
     devices: BTreeMap<DeviceKey, Device>,
     writers: BTreeMap<WriterKey, Writer>,
+    /// What entries call the writers. No two are called alike.
+    tags: BTreeSet<WriterTag>,
     invites: BTreeMap<InviteKey, Arc<Invite>>,
     compartments: BTreeMap<CompartmentId, Arc<Compartment>>,
     epochs: BTreeMap<ControlHash, Arc<Epoch>>,

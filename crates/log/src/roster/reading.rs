@@ -16,6 +16,7 @@ use crate::control::{
     Action, AddDevice, ControlEntry, CutOff, EpochWraps, Genesis, InviteOffer, Join, NewWriter,
     Rights, Role, SetRole, StartEpoch,
 };
+use crate::entry::WriterTag;
 
 /// Who knew of what.
 pub(crate) trait Causality {
@@ -59,6 +60,7 @@ impl Roster {
             members: BTreeMap::new(),
             devices: BTreeMap::new(),
             writers: BTreeMap::new(),
+            tags: BTreeSet::new(),
             invites: BTreeMap::new(),
             compartments: BTreeMap::new(),
             epochs: BTreeMap::new(),
@@ -212,7 +214,7 @@ impl Roster {
         }
         if self.members.contains_key(&join.user)
             || self.devices.contains_key(&entry.author())
-            || self.writers.contains_key(&join.writer.key)
+            || self.is_writer_taken(&join.writer.key)
         {
             return Err(Rejection::AlreadyThere.into());
         }
@@ -308,8 +310,7 @@ impl Roster {
         if added.user != author.user {
             return Err(Rejection::NoRight);
         }
-        if self.devices.contains_key(&added.device) || self.writers.contains_key(&added.writer.key)
-        {
+        if self.devices.contains_key(&added.device) || self.is_writer_taken(&added.writer.key) {
             return Err(Rejection::AlreadyThere);
         }
         self.introduce_device(
@@ -377,7 +378,7 @@ impl Roster {
         device: DeviceKey,
         opened: &NewWriter,
     ) -> Result<(), Rejection> {
-        if self.writers.contains_key(&opened.key) {
+        if self.is_writer_taken(&opened.key) {
             return Err(Rejection::AlreadyThere);
         }
         let writer = Writer {
@@ -387,6 +388,7 @@ impl Roster {
             since: entry.hash(),
             closed: None,
         };
+        self.tags.insert(WriterTag::of(&opened.key));
         self.writers.insert(opened.key, writer);
         Ok(())
     }
@@ -503,6 +505,12 @@ impl Roster {
         }
     }
 
+    /// Whether the writer is here, or one that entries would call by the same tag.
+    fn is_writer_taken(&self, writer: &WriterKey) -> bool {
+        let tag = WriterTag::of(writer);
+        self.writers.contains_key(writer) || self.tags.contains(&tag)
+    }
+
     fn introduce_device(
         &mut self,
         entry: &ControlEntry,
@@ -522,6 +530,7 @@ impl Roster {
                 revoked: None,
             },
         );
+        self.tags.insert(WriterTag::of(&writer));
         self.writers.insert(
             writer,
             Writer {
@@ -593,5 +602,35 @@ impl Roster {
             remaining,
             cut_offs,
         }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aeroedge_crdt::hlc::Hlc;
+    use rand_chacha::ChaCha20Rng;
+    use rand_chacha::rand_core::SeedableRng;
+
+    use super::*;
+    use crate::context::{Founding, create};
+    use crate::secrets::DeviceSecrets;
+
+    #[test]
+    fn a_writer_that_would_be_called_like_another_is_taken() {
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let founding = Founding {
+            user: UserId([1; 16]),
+            division: Division::Single,
+            purpose: String::new(),
+        };
+        let secrets = DeviceSecrets::generate(&mut rng);
+        let entered = create(&secrets, &founding, Hlc::at(Millis(1)), &mut rng);
+        let mut roster = Roster::found(&entered.entries[0], BTreeSet::new()).unwrap();
+        assert!(roster.is_writer_taken(&entered.writer.key()));
+        let other = WriterKey([9; 32]);
+        assert!(!roster.is_writer_taken(&other));
+        // Nobody can make a collision for a test, so only the name is taken here.
+        roster.tags.insert(WriterTag::of(&other));
+        assert!(roster.is_writer_taken(&other));
     }
 }
