@@ -70,7 +70,7 @@ pub struct NewContext {
 }
 
 /// An invitation to be made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewInvite {
     /// The role of who joins with it.
@@ -90,12 +90,29 @@ pub struct NewInvite {
     pub secret: Option<String>,
 }
 
+/// Prints the fields that are no secret: a link opens half of an invite, the secret the other.
+macro_rules! debug_without_secrets {
+    ($($name:ident { $($field:ident),* })*) => {$(
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($name))$(.field(stringify!($field), &self.$field))*.finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+
+debug_without_secrets! {
+    NewInvite { role, permissions, uses, lifetime_seconds }
+    Invite { expires_at }
+    NewJoin {}
+}
+
 fn one() -> u32 {
     1
 }
 
 /// An invitation. The link may be sent; the secret is spoken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Invite {
     /// Where and whom to join.
     pub link: String,
@@ -107,7 +124,7 @@ pub struct Invite {
 }
 
 /// A context to be joined.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewJoin {
     /// The link of the invitation.
@@ -187,4 +204,22 @@ pub struct Device {
 pub struct DeviceList {
     /// This one first.
     pub devices: Vec<Device>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_link_nor_secret_is_printed() {
+        let join = NewJoin {
+            link: "aeroedge://join?k=half".into(),
+            secret: "whispered".into(),
+        };
+        let printed = format!("{join:?}");
+        assert!(
+            !printed.contains("half") && !printed.contains("whispered"),
+            "{printed}"
+        );
+    }
 }
