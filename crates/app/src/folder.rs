@@ -131,7 +131,7 @@ impl DataFolder {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(path).map_err(|source| io_error("create", path, source))?;
+                create_closed(path).map_err(|source| io_error("create", path, source))?;
             }
             Err(source) => return Err(not_a_folder_or(path, "read", source)),
         }
@@ -238,6 +238,15 @@ pub(crate) fn is_exposed(metadata: &fs::Metadata) -> bool {
 #[cfg(not(unix))]
 pub(crate) fn is_exposed(_: &fs::Metadata) -> bool {
     false
+}
+
+/// Makes a folder that is closed to others from its first moment.
+fn create_closed(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
 }
 
 #[cfg(unix)]
