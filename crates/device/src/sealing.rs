@@ -12,7 +12,7 @@ use aeroedge_log::compartment::{Audience, Division};
 use aeroedge_log::control::Rights;
 use aeroedge_log::entry::{Body, EntryFields, Sealer, WriterTag};
 use aeroedge_log::history::CannotWrite;
-use aeroedge_replica::{Journal, LocalTransaction};
+use aeroedge_replica::{Journal, JournalError, LocalTransaction};
 use rand::CryptoRng;
 use rusqlite::Connection;
 
@@ -78,6 +78,11 @@ pub enum SealingError {
     /// The membership does not allow it, or a key is missing.
     #[error("nothing can be written here now")]
     CannotWrite(#[source] CannotWrite),
+    /// Entries of this device's own came back from others and could not be merged yet: writing now would skip them.
+    #[error(
+        "entries that this device wrote earlier have come back and wait: synchronise, then write again"
+    )]
+    OwnEntriesWait,
 }
 
 /// Seals for one transaction.
@@ -196,7 +201,7 @@ impl<R: CryptoRng> Sealing<'_, R> {
         context: ContextId,
         compartment: CompartmentId,
         writer: WriterKey,
-    ) -> rusqlite::Result<(LogRow, Vec<(WriterTag, Seq)>)> {
+    ) -> Result<(LogRow, Vec<(WriterTag, Seq)>), JournalError> {
         if let Some(log) = self.own_logs.take(compartment) {
             return Ok((log, Vec::new()));
         }
@@ -209,6 +214,9 @@ impl<R: CryptoRng> Sealing<'_, R> {
         )?;
         if log.tail > log.vouched && !log.awaits_own_head() {
             intake::drop_tail(connection, &mut log)?;
+        }
+        if log.merged < log.tail {
+            return Err(SealingError::OwnEntriesWait.into());
         }
         let mut seen = Vec::new();
         for (other, tag, seq, hlc) in stored::newly_seen(connection, compartment, log.number)? {

@@ -1,6 +1,6 @@
 //! Becoming a member, and failing to.
 
-use aeroedge_device::{JoinState, MembershipError};
+use aeroedge_device::{JoinState, MembershipError, SealingError, WriteError};
 use aeroedge_log::compartment::Division;
 use aeroedge_log::control::Role;
 use aeroedge_log::invite::{Secret, Stretch};
@@ -119,22 +119,56 @@ fn a_member_of_a_divided_context_has_a_compartment_of_their_own() {
     assert_eq!(owner.device.compartments(context).len(), 4);
 }
 
+/// The device as it would be in a copy of its database, with the same keys.
+fn copy_of(peer: &Peer) -> aeroedge_device::Device {
+    let mut connection = rusqlite::Connection::open_in_memory().unwrap();
+    rusqlite::backup::Backup::new(peer.device.connection(), &mut connection)
+        .unwrap()
+        .run_to_completion(1000, std::time::Duration::ZERO, None)
+        .unwrap();
+    aeroedge_device::Device::open(
+        connection,
+        Box::new(peer.keys.clone()),
+        crate::club::options(Box::new(aeroedge_device::AllTables)),
+        crate::club::NOW,
+    )
+    .unwrap()
+}
+
+#[test]
+fn an_old_copy_does_not_write_past_own_entries_that_wait() {
+    let (mut owner, mut member, context) = pair(Division::Single, Role::Member);
+    let old = copy_of(&member);
+    // Written with the clock an hour ahead, so the copy cannot merge it yet.
+    let later = aeroedge_ids::Millis(crate::club::NOW.0 + 3_600_000);
+    let write = |peer: &mut Peer, now| {
+        peer.device.write(now, &mut peer.rng, |tx| {
+            tx.execute(
+                "INSERT OR REPLACE INTO note(id, compartment_id) VALUES ('a', ?1)",
+                [everyone(context).0],
+            )
+        })
+    };
+    write(&mut member, later).unwrap();
+    member.device.make_durable().unwrap();
+    synchronise(&mut member, &mut owner, context);
+    member.device = old;
+    synchronise(&mut owner, &mut member, context);
+    assert_eq!(member.device.waiting().len(), 1);
+    let error = write(&mut member, crate::club::NOW).unwrap_err();
+    assert!(
+        matches!(error, WriteError::Refused(SealingError::OwnEntriesWait)),
+        "{error}"
+    );
+    member.device.merge_waiting(later).unwrap();
+    write(&mut member, later).unwrap();
+}
+
 #[test]
 fn a_reopened_device_is_the_same_member() {
     let (mut owner, mut member, context) = pair(Division::Single, Role::Member);
     member.write(everyone(context), "a", "one");
-    let mut connection = rusqlite::Connection::open_in_memory().unwrap();
-    rusqlite::backup::Backup::new(member.device.connection(), &mut connection)
-        .unwrap()
-        .run_to_completion(1000, std::time::Duration::ZERO, None)
-        .unwrap();
-    member.device = aeroedge_device::Device::open(
-        connection,
-        Box::new(member.keys.clone()),
-        crate::club::options(Box::new(aeroedge_device::AllTables)),
-        crate::club::NOW,
-    )
-    .unwrap();
+    member.device = copy_of(&member);
     member.write(everyone(context), "b", "two");
     synchronise(&mut member, &mut owner, context);
     assert_eq!(owner.notes().len(), 2);
