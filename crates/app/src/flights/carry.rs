@@ -39,8 +39,8 @@ pub fn touched<'a>(
     ids
 }
 
-/// Makes the copies of these flights equal where they differ: of each field, the value written last. Returns how many
-/// copies were written.
+/// Makes the copies of these flights equal where they differ: the copy edited last stands for all, as a whole, so an
+/// earlier edit of another field in another copy gives way to it. Returns how many copies were written.
 pub fn carry_across(
     device: &mut Device,
     ids: &BTreeSet<String>,
