@@ -3,21 +3,28 @@
 //! Secrets are saved before the entry that relies on them is stored: a crash in between leaves a key nobody knows of, never a
 //! member without a key.
 
+mod history;
+mod invites;
+mod joining;
+
+pub use history::{ControlReceived, ReceiveControlError};
+pub use invites::Invitation;
+pub use joining::JoinState;
+pub(crate) use joining::Joining;
+
 use std::error::Error;
 
 use aeroedge_crdt::hlc::Hlc;
-use aeroedge_ids::{ContextId, ControlHash, InviteKey, Millis, UserId, WriterKey};
+use aeroedge_ids::{ContextId, Millis, UserId, WriterKey};
 use aeroedge_log::compartment::Division;
-use aeroedge_log::context::{self, Entered, Founding, InviteError, InviteTerms, JoinError};
-use aeroedge_log::control::{Action, ControlEntry, ControlError, Rights};
-use aeroedge_log::history::History;
-use aeroedge_log::invite::{InviteLink, PackageError, Secret, Stretch};
+use aeroedge_log::context::{self, Entered, Founding, InviteError, JoinError};
+use aeroedge_log::control::{ControlEntry, Rights};
 use aeroedge_log::roster::{Member, Roster};
 use rand::CryptoRng;
 
 use crate::device::{Device, DeviceError};
 use crate::merging::HOLD_BACK_MS;
-use crate::state::{self, ContextState, InsertAndStoreError};
+use crate::state::{self, ContextState};
 
 /// The most keys sealed to others in one control entry.
 const WRAPS_MAX: usize = 500;
@@ -59,21 +66,6 @@ impl From<DeviceError> for MembershipError {
     }
 }
 
-/// What an invite offers.
-#[derive(Debug, Clone)]
-pub struct Invitation {
-    /// What the joiner sees until the context's own records have arrived.
-    pub name: String,
-    /// What a new member gets.
-    pub rights: Rights,
-    /// When it ends; zero for never.
-    pub expires: Millis,
-    /// How many may join.
-    pub uses: u32,
-    /// Where to connect, in words that transports understand.
-    pub hints: Vec<String>,
-}
-
 /// A context as its member sees it.
 #[derive(Debug, Clone)]
 pub struct ContextSummary {
@@ -87,40 +79,6 @@ pub struct ContextSummary {
     pub rights: Option<Rights>,
     /// Everybody who was ever in it.
     pub members: Vec<Member>,
-}
-
-/// How far a join has come.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JoinState {
-    /// No device that knows the invite has been met.
-    Searching,
-    /// The secret is not the one of this invite.
-    WrongSecret,
-    /// It cannot be: why.
-    Refused(String),
-    /// This device is a member.
-    Joined,
-    /// Nobody started to join this context.
-    NotStarted,
-}
-
-/// What became of control entries from a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ControlReceived {
-    /// Something is new.
-    pub changed: bool,
-    /// This device became a member by it.
-    pub joined: bool,
-}
-
-/// A join under way: in memory only, so that giving up leaves nothing behind.
-#[derive(Debug)]
-pub(crate) struct Joining {
-    pub(crate) link: InviteLink,
-    secret: Secret,
-    stretch: Stretch,
-    history: History,
-    state: JoinState,
 }
 
 impl Device {
@@ -140,80 +98,6 @@ impl Device {
         };
         let entered = context::create(&self.secrets, &founding, self.next_control_stamp(now), rng);
         self.enter(entered, Vec::new())
-    }
-
-    /// Offers membership in a context.
-    pub fn invite(
-        &mut self,
-        context: ContextId,
-        invitation: &Invitation,
-        secret: &Secret,
-        stretch: Stretch,
-        now: Millis,
-        rng: &mut impl CryptoRng,
-    ) -> Result<InviteLink, MembershipError> {
-        self.refresh()?;
-        let hlc = self.next_control_stamp(now);
-        let state = self.state(context)?;
-        let terms = InviteTerms {
-            rights: invitation.rights.clone(),
-            expires: invitation.expires,
-            uses: invitation.uses,
-        };
-        let (entry, seed) = context::invite(
-            &state.history,
-            &state.keys,
-            &self.secrets,
-            &terms,
-            secret,
-            stretch,
-            hlc,
-            rng,
-        )?;
-        self.add_own(context, entry)?;
-        Ok(InviteLink {
-            context,
-            name: invitation.name.clone(),
-            seed,
-            hints: invitation.hints.clone(),
-        })
-    }
-
-    /// Begins to join: from now on [`Device::credentials`] lets sessions find a device that knows the invite.
-    pub fn start_join(
-        &mut self,
-        link: InviteLink,
-        secret: Secret,
-        stretch: Stretch,
-    ) -> Result<(), MembershipError> {
-        self.refresh()?;
-        if self.contexts.contains_key(&link.context) {
-            return Err(MembershipError::AlreadyMember);
-        }
-        let context = link.context;
-        let joining = Joining {
-            link,
-            secret,
-            stretch,
-            history: History::new(context),
-            state: JoinState::Searching,
-        };
-        self.joining.insert(context, joining);
-        Ok(())
-    }
-
-    /// How far a join has come.
-    pub fn join_state(&self, context: ContextId) -> JoinState {
-        match self.joining.get(&context) {
-            Some(joining) => joining.state.clone(),
-            None if self.contexts.contains_key(&context) => JoinState::Joined,
-            None => JoinState::NotStarted,
-        }
-    }
-
-    /// Gives up joining. Nothing was stored.
-    pub fn cancel_join(&mut self, context: ContextId) {
-        self.joining.remove(&context);
     }
 
     /// The contexts this device is in.
@@ -238,145 +122,6 @@ impl Device {
     /// Who stands behind a writer in a context.
     pub fn user_of(&self, context: ContextId, writer: WriterKey) -> Option<UserId> {
         Some(self.roster(context)?.writer(writer)?.user)
-    }
-
-    /// The hash of every control entry held of a context, parents first; the list only grows at its end.
-    pub fn control_hashes(&self, context: ContextId) -> Vec<ControlHash> {
-        let held = self.history_held(context).into_iter();
-        held.flat_map(History::entries)
-            .map(ControlEntry::hash)
-            .collect()
-    }
-
-    /// What is known of a context, as a member or while joining: whoever tells what it holds must be able to hand it on.
-    fn history_held(&self, context: ContextId) -> Option<&History> {
-        match self.joining.get(&context) {
-            Some(joining) => Some(&joining.history),
-            None => self.contexts.get(&context).map(|state| &state.history),
-        }
-    }
-
-    /// Control entries by hash, until `max_bytes` are reached, but at least one.
-    pub fn control_entries(
-        &self,
-        context: ContextId,
-        hashes: &[ControlHash],
-        max_bytes: usize,
-    ) -> Vec<Vec<u8>> {
-        let Some(history) = self.history_held(context) else {
-            return Vec::new();
-        };
-        let mut bytes = 0;
-        let mut entries = Vec::new();
-        for entry in hashes.iter().map_while(|hash| history.get(*hash)) {
-            bytes += entry.bytes().len();
-            if !entries.is_empty() && bytes > max_bytes {
-                break;
-            }
-            entries.push(entry.bytes().to_vec());
-        }
-        entries
-    }
-
-    /// Takes in control entries of a context this device is in, or wants to join.
-    pub fn receive_control(
-        &mut self,
-        context: ContextId,
-        entries: &[Vec<u8>],
-        now: Millis,
-        rng: &mut impl CryptoRng,
-    ) -> Result<ControlReceived, ReceiveControlError> {
-        self.took_in = true;
-        let mut decoded = Vec::with_capacity(entries.len());
-        for bytes in entries {
-            decoded.push(ControlEntry::decode(bytes)?);
-        }
-        if self.joining.contains_key(&context) {
-            return self.receive_for_join(context, decoded, now, rng);
-        }
-        self.refresh()?;
-        let Some(state) = self.contexts.get_mut(&context) else {
-            return Err(ReceiveControlError::UnknownContext(context));
-        };
-        let connection = self.replica.connection();
-        connection.execute_batch("BEGIN IMMEDIATE")?;
-        let mut changed = false;
-        let store = || -> Result<(), InsertAndStoreError> {
-            for entry in decoded {
-                changed |= state::insert(connection, &mut state.history, entry)?;
-            }
-            Ok(())
-        };
-        if let Err(error) = store() {
-            connection.execute_batch("ROLLBACK")?;
-            self.reload()?;
-            return Err(ReceiveControlError::Refused(error.to_string()));
-        }
-        connection.execute_batch("COMMIT")?;
-        if changed {
-            self.reread(context)?;
-            self.pay_owed_wraps(context, now, rng)?;
-        }
-        Ok(ControlReceived {
-            changed,
-            joined: false,
-        })
-    }
-
-    fn receive_for_join(
-        &mut self,
-        context: ContextId,
-        entries: Vec<ControlEntry>,
-        now: Millis,
-        rng: &mut impl CryptoRng,
-    ) -> Result<ControlReceived, ReceiveControlError> {
-        let hlc = self.next_control_stamp(now);
-        let Some(joining) = self.joining.get_mut(&context) else {
-            return Ok(ControlReceived::default());
-        };
-        for entry in entries {
-            joining
-                .history
-                .insert(entry)
-                .map_err(|error| ReceiveControlError::Refused(error.to_string()))?;
-        }
-        if joining.state == JoinState::WrongSecret {
-            return Ok(ControlReceived::default());
-        }
-        let attempt = context::join(
-            &joining.history,
-            &self.secrets,
-            &joining.link.seed,
-            &joining.secret,
-            joining.stretch,
-            self.user,
-            hlc,
-            rng,
-        );
-        match attempt {
-            Ok(entered) => {
-                let known = self.joining.remove(&context).map(|joining| joining.history);
-                let known = known
-                    .iter()
-                    .flat_map(|history| history.entries().cloned())
-                    .collect();
-                self.enter(entered, known)
-                    .map_err(|error| ReceiveControlError::Storage(Box::new(error)))?;
-                return Ok(ControlReceived {
-                    changed: true,
-                    joined: true,
-                });
-            }
-            Err(JoinError::NoHistory | JoinError::UnknownInvite) => {}
-            Err(JoinError::Package(PackageError::WrongSecret)) => {
-                joining.state = JoinState::WrongSecret;
-            }
-            Err(error) => joining.state = JoinState::Refused(error.to_string()),
-        }
-        Ok(ControlReceived {
-            changed: true,
-            joined: false,
-        })
     }
 
     /// Becomes a member: saves the writer's secret, then stores the entries that others gave us and our own.
@@ -501,63 +246,5 @@ impl Device {
             .max()
             .unwrap_or(Hlc::ZERO);
         known.tick(now)
-    }
-
-    /// The invites of a context that may still be used.
-    pub fn open_invites(&self, context: ContextId, now: Millis) -> Vec<InviteKey> {
-        self.roster(context)
-            .into_iter()
-            .flat_map(Roster::invites)
-            .filter(|invite| invite.is_open(now))
-            .map(|invite| invite.key)
-            .collect()
-    }
-
-    /// Withdraws an invite.
-    pub fn void_invite(
-        &mut self,
-        context: ContextId,
-        invite: InviteKey,
-        now: Millis,
-    ) -> Result<(), MembershipError> {
-        self.refresh()?;
-        let hlc = self.next_control_stamp(now);
-        let state = self.state(context)?;
-        let entry = context::act(
-            &state.history,
-            &self.secrets,
-            hlc,
-            Action::VoidInvite(invite),
-        );
-        self.add_own(context, entry)
-    }
-}
-
-/// Control entries were not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum ReceiveControlError {
-    /// Not one of this device's.
-    #[error("this device is in no context {0}")]
-    UnknownContext(ContextId),
-    /// Not control entries, or not signed by who they say.
-    #[error("the peer sent something that is not a signed control entry")]
-    Malformed(#[from] ControlError),
-    /// They do not belong here.
-    #[error("the peer's control entries do not fit: {0}")]
-    Refused(String),
-    /// The database.
-    #[error("the control entries could not be stored")]
-    Storage(#[source] Box<dyn Error + Send + Sync>),
-}
-
-impl From<rusqlite::Error> for ReceiveControlError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Storage(Box::new(error))
-    }
-}
-
-impl From<DeviceError> for ReceiveControlError {
-    fn from(error: DeviceError) -> Self {
-        Self::Storage(Box::new(error))
     }
 }
