@@ -8,7 +8,10 @@ use aeroedge_log::entry::{Opener, Sealer};
 use aeroedge_log::history::History;
 use aeroedge_log::keys::WriterSecret;
 use aeroedge_log::secrets::DeviceSecrets;
-use aeroedge_replica::{Conflict, ConflictFilter, Quarantined, Replica, StorageError};
+use aeroedge_replica::{
+    Conflict, ConflictFilter, Quarantined, Replica, RowStamps, RowsSince, StorageError,
+};
+use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::keys::KeyStore;
@@ -186,6 +189,30 @@ impl Device {
     /// Values that the schema here has no place for.
     pub fn quarantined(&self) -> Result<Vec<Quarantined>, StorageError> {
         self.replica.quarantined()
+    }
+
+    /// A number that grows with every change of a merged table, by whomever.
+    pub fn version(&self) -> Result<u64, StorageError> {
+        self.replica.version()
+    }
+
+    /// Who wrote the cells of a row and when.
+    pub fn row_stamps(
+        &self,
+        table: &str,
+        key: &[Value],
+    ) -> Result<Option<RowStamps>, StorageError> {
+        self.replica.row_stamps(table, key)
+    }
+
+    /// Which rows of a table changed after a [`version`](Self::version).
+    pub fn rows_since(
+        &self,
+        table: &str,
+        version: u64,
+        limit: usize,
+    ) -> Result<RowsSince, StorageError> {
+        self.replica.rows_since(table, version, limit)
     }
 
     /// The public name of this installation.

@@ -16,6 +16,7 @@ use aeroedge_replica::{Journal, JournalError, LocalTransaction};
 use rand::CryptoRng;
 use rusqlite::Connection;
 
+use crate::device::Device;
 use crate::intake;
 use crate::own_logs::OwnLogs;
 use crate::state::ContextState;
@@ -240,6 +241,24 @@ impl<R: CryptoRng> Sealing<'_, R> {
             }
         }
         Ok(())
+    }
+}
+
+impl Device {
+    /// Whether others would accept a change of `table` in a compartment from this device now.
+    pub fn may_write(&self, table: &str, compartment: CompartmentId) -> bool {
+        let Some(state) = self
+            .compartments
+            .get(&compartment)
+            .and_then(|context| self.contexts.get(context))
+        else {
+            return false;
+        };
+        state.writing_point(compartment).is_ok_and(|point| {
+            let place = Place::of(state, compartment);
+            self.rights
+                .may_write(table, place, self.user, &point.rights)
+        })
     }
 }
 

@@ -26,6 +26,7 @@ mod rows;
 mod schema;
 mod since;
 mod slots;
+mod stamps;
 mod state;
 mod statements;
 mod storage;
@@ -52,6 +53,7 @@ pub use crate::merge::{Applied, Incoming, MergeError, MergeOutcome, Merging, Tou
 pub use crate::quarantine::Quarantined;
 pub use crate::schema::SchemaError;
 pub use crate::since::Changes;
+pub use crate::stamps::{RowStamps, RowsSince};
 pub use crate::storage::StorageError;
 pub use crate::tables::{CompartmentRule, Policy};
 pub use crate::transaction::{

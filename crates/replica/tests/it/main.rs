@@ -8,4 +8,5 @@ mod laws;
 mod refusals;
 mod schema_changes;
 mod sharing;
+mod stamps;
 mod support;
