@@ -194,6 +194,15 @@ impl<'c> ConflictLog<'c> {
         Ok(())
     }
 
+    /// Drops whatever is kept about a row.
+    pub(crate) fn forget(&mut self, key: &[u8]) -> Result<(), StorageError> {
+        self.added.remove(key);
+        self.connection
+            .prepare_cached("DELETE FROM replica_conflict WHERE tbl = ?1 AND key = ?2")?
+            .execute((self.table, key))?;
+        Ok(())
+    }
+
     /// Keeps cells that lost.
     pub(crate) fn add(&mut self, key: &[u8], losing: Losing) -> Result<(), StorageError> {
         if losing.cells.is_empty() {

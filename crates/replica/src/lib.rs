@@ -33,6 +33,7 @@ mod storage;
 mod tables;
 mod transaction;
 mod values;
+mod write_again;
 mod writers;
 
 use std::sync::Arc;
@@ -49,7 +50,7 @@ use crate::writers::Writers;
 pub use crate::conflicts::{Conflict, ConflictFilter};
 pub use crate::declare::{DeclareError, Merged};
 pub use crate::digest::Digest;
-pub use crate::merge::{Applied, Incoming, MergeError, MergeOutcome, Merging, Touched};
+pub use crate::merge::{Applied, Incoming, MergeError, MergeOutcome, Merging, RowSet, Touched};
 pub use crate::quarantine::Quarantined;
 pub use crate::schema::SchemaError;
 pub use crate::since::Changes;
@@ -61,6 +62,7 @@ pub use crate::transaction::{
     TransactionError,
 };
 pub use rusqlite;
+pub use write_again::{MissingRow, WriteAgainError, WrittenAgain, write_again};
 
 /// A database whose declared tables merge. Owns the one connection through which this program writes.
 #[derive(Debug)]

@@ -3,10 +3,15 @@
 //! Changesets arrive in a causal order: whatever a writer had seen was merged before. A changeset that was merged already
 //! is skipped without being read. One that is malformed or names another compartment changes nothing.
 
+mod again;
+mod rows;
 mod seen;
 mod table;
 
+pub use rows::RowSet;
+
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use aeroedge_crdt::changeset::{Block, Changeset, Kind, MalformedChangeset, Values};
 use aeroedge_crdt::hlc::{Hlc, Stamp};
@@ -21,7 +26,7 @@ use crate::quarantine::{self, Waiting, joined_names};
 use crate::schema::SchemaError;
 use crate::state::{self, Reached, State};
 use crate::storage::StorageError;
-use crate::tables::Table;
+use crate::tables::{Table, Tables};
 use crate::values::owned_values;
 use crate::{Engine, Replica};
 
@@ -210,21 +215,11 @@ impl<'c> Merging<'c> {
             part: incoming.part,
         };
         let place = (writer, incoming.compartment);
-        let known = if let Some((known, _)) = self.reached.get(&place) {
-            *known
-        } else {
-            let known = state::reached(self.connection, writer, incoming.compartment.as_ref())?;
-            self.reached.insert(place, (known, false));
-            known
-        };
+        let known = self.reached(writer, incoming.compartment)?;
         if known.is_some_and(|known| reached <= known) {
             return Ok(Applied::Known);
         }
-        let changes = Changeset::parse(incoming.changes)?;
-        if let Some(block) = changes.blocks.iter().find(|block| block.stamp.is_some()) {
-            let name = changes.tables[block.table].name;
-            return Err(MergeError::OtherStamp(name.to_owned()));
-        }
+        let changes = parse(incoming)?;
         self.merge(
             &changes,
             incoming.stamp,
@@ -235,6 +230,20 @@ impl<'c> Merging<'c> {
         self.state.hlc = self.state.hlc.max(incoming.stamp.hlc);
         self.changed = true;
         Ok(Applied::Merged)
+    }
+
+    /// How far a writer was merged in a compartment.
+    fn reached(
+        &mut self,
+        writer: u32,
+        compartment: Option<CompartmentId>,
+    ) -> Result<Option<Reached>, StorageError> {
+        if let Some((known, _)) = self.reached.get(&(writer, compartment)) {
+            return Ok(*known);
+        }
+        let known = state::reached(self.connection, writer, compartment.as_ref())?;
+        self.reached.insert((writer, compartment), (known, false));
+        Ok(known)
     }
 
     /// Merges a state made by [`Replica::changes_since`]. The tables become equal; conflicts are not recognised, because a
@@ -280,8 +289,18 @@ impl<'c> Merging<'c> {
         for block in &changes.blocks {
             self.check(changes, block, local[block.table], compartment)?;
         }
+        self.merge_checked(changes, &local, stamp, seen)
+    }
+
+    fn merge_checked(
+        &mut self,
+        changes: &Changeset<'_>,
+        local: &[Option<usize>],
+        stamp: Stamp,
+        seen: Option<&dyn Fn(&WriterKey) -> Hlc>,
+    ) -> Result<(), MergeError> {
         self.engine.shared.set_mode(Mode::Internal);
-        let merged = self.merge_blocks(changes, &local, stamp, seen);
+        let merged = self.merge_blocks(changes, local, stamp, seen);
         self.engine.shared.set_mode(Mode::Closed);
         self.stopped = merged.is_err();
         Ok(merged?)
@@ -348,13 +367,12 @@ impl<'c> Merging<'c> {
             match local[block.table] {
                 None => quarantine_block(&mut context, names, block)?,
                 Some(place) => {
-                    let table = match self.tables.entry(place) {
-                        std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-                        std::collections::btree_map::Entry::Vacant(entry) => {
-                            let table = self.engine.tables.all[place].clone();
-                            entry.insert(TableMerge::new(self.connection, table)?)
-                        }
-                    };
+                    let table = open(
+                        &mut self.tables,
+                        self.connection,
+                        &self.engine.tables,
+                        place,
+                    )?;
                     merge_block(
                         &mut context,
                         table,
@@ -388,12 +406,12 @@ impl<'c> Merging<'c> {
                 continue;
             };
             let table = self.engine.tables.all[place].clone();
-            if let std::collections::btree_map::Entry::Vacant(vacant) = self.tables.entry(place) {
-                vacant.insert(TableMerge::new(self.connection, table.clone())?);
-            }
-            let Some(merge) = self.tables.get_mut(&place) else {
-                continue;
-            };
+            let merge = open(
+                &mut self.tables,
+                self.connection,
+                &self.engine.tables,
+                place,
+            )?;
             let writer = self.engine.writers.key(self.connection, entry.writer)?;
             let stamp = Stamp {
                 hlc: Hlc::from_bits(entry.hlc),
@@ -478,6 +496,33 @@ impl<'c> Merging<'c> {
             version: self.state.version,
             touched,
         })
+    }
+}
+
+/// What merges into the table at a place.
+fn open<'t, 'c>(
+    open: &'t mut BTreeMap<usize, TableMerge<'c>>,
+    connection: &'c Connection,
+    tables: &Tables,
+    place: usize,
+) -> Result<&'t mut TableMerge<'c>, StorageError> {
+    Ok(match open.entry(place) {
+        Entry::Occupied(entry) => entry.into_mut(),
+        Entry::Vacant(entry) => {
+            entry.insert(TableMerge::new(connection, tables.all[place].clone())?)
+        }
+    })
+}
+
+/// Reads a changeset of a log, which speaks only for its own writer and moment.
+fn parse<'a>(incoming: &Incoming<'a>) -> Result<Changeset<'a>, MergeError> {
+    let changes = Changeset::parse(incoming.changes)?;
+    match changes.blocks.iter().find(|block| block.stamp.is_some()) {
+        Some(block) => {
+            let name = changes.tables[block.table].name;
+            Err(MergeError::OtherStamp(name.to_owned()))
+        }
+        None => Ok(changes),
     }
 }
 

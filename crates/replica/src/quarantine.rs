@@ -125,6 +125,19 @@ pub(crate) fn life_of(
     Ok(life.unwrap_or(0) as u64)
 }
 
+/// Drops whatever waits for a row.
+pub(crate) fn forget(
+    connection: &Connection,
+    table: &str,
+    keys: &str,
+    key: &[u8],
+) -> Result<(), StorageError> {
+    connection
+        .prepare_cached("DELETE FROM replica_quarantine WHERE tbl = ?1 AND keys = ?2 AND key = ?3")?
+        .execute((table, keys, key))?;
+    Ok(())
+}
+
 /// Drops the cells of shorter lives.
 pub(crate) fn drop_shorter(
     connection: &Connection,

@@ -134,15 +134,26 @@ impl<'a> Block<'a> {
         (0..self.spans.len()).map(|index| self.row(index))
     }
 
+    /// Leaves only the rows that `keep` says yes to.
+    pub fn retain_rows(&mut self, mut keep: impl FnMut(Row<'a>) -> bool) {
+        let bytes = self.bytes;
+        self.spans.retain(|span| keep(span.row(bytes)));
+    }
+
     /// One row by its place.
     ///
     /// # Panics
     /// When `index` is not below [`row_count`](Self::row_count).
     pub fn row(&self, index: usize) -> Row<'a> {
-        let span = self.spans[index];
+        self.spans[index].row(self.bytes)
+    }
+}
+
+impl Span {
+    fn row(self, bytes: &[u8]) -> Row<'_> {
         Row {
-            key: &self.bytes[span.start as usize..span.values as usize],
-            values: &self.bytes[span.values as usize..span.end as usize],
+            key: &bytes[self.start as usize..self.values as usize],
+            values: &bytes[self.values as usize..self.end as usize],
         }
     }
 }
@@ -381,6 +392,16 @@ mod tests {
         );
         assert_eq!(deletes.kind, Kind::Delete);
         assert_eq!(deletes.stamp.unwrap().hlc, Hlc::from_bits(9));
+    }
+
+    #[test]
+    fn rows_that_are_not_wanted_are_left_out() {
+        let bytes = sample();
+        let mut changes = Changeset::parse(&bytes).unwrap();
+        let wanted = Value::Integer(1).to_bytes();
+        changes.blocks[0].retain_rows(|row| row.key == wanted);
+        assert_eq!(changes.blocks[0].row_count(), 1);
+        assert_eq!(changes.blocks[0].row(0).key, wanted);
     }
 
     #[test]

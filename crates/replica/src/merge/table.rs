@@ -3,7 +3,7 @@
 //! New rows are inserted blindly while they turn out to be new, and looked up first once they turn out to be known. What
 //! loses to a write it had not seen goes to the conflict log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aeroedge_crdt::changeset::Values;
@@ -64,6 +64,8 @@ pub(crate) struct TableMerge<'c> {
     expect_known: bool,
     quarantined: bool,
     row: RowBytes,
+    /// Keys that were forgotten in this session.
+    forgotten: BTreeSet<Vec<u8>>,
     pub(crate) touched: u64,
     pub(crate) touched_keys: Vec<Vec<u8>>,
 }
@@ -84,6 +86,7 @@ impl<'c> TableMerge<'c> {
             expect_known: false,
             quarantined: quarantine::any(connection)?,
             row: RowBytes::default(),
+            forgotten: BTreeSet::new(),
             touched: 0,
             touched_keys: Vec::new(),
             table,
@@ -94,6 +97,20 @@ impl<'c> TableMerge<'c> {
     pub(crate) fn flush(&mut self) -> Result<(), StorageError> {
         self.conflicts.flush()?;
         self.clocks.flush()
+    }
+
+    /// Drops a row with everything that is known of it, as if nobody had ever written it.
+    pub(crate) fn forget(&mut self, key: &[u8]) -> Result<(), StorageError> {
+        if self.look_up(key)? {
+            self.remove_row(key)?;
+        }
+        self.graves.remove(key)?;
+        self.conflicts.forget(key)?;
+        quarantine::forget(self.connection, &self.table.name, &self.keys, key)?;
+        if self.forgotten.insert(key.to_vec()) {
+            self.note_touched(key);
+        }
+        Ok(())
     }
 
     /// Whether a row of this key lives here.
@@ -516,6 +533,13 @@ impl<'c> TableMerge<'c> {
     }
 
     fn touch(&mut self, key: &[u8]) {
+        // What was forgotten was counted then.
+        if self.forgotten.is_empty() || !self.forgotten.contains(key) {
+            self.note_touched(key);
+        }
+    }
+
+    fn note_touched(&mut self, key: &[u8]) {
         self.touched += 1;
         if self.touched_keys.len() < KEYS_MAX {
             self.touched_keys.push(key.to_vec());

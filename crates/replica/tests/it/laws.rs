@@ -3,6 +3,7 @@
 
 mod operations;
 mod schemas;
+mod taken_back;
 
 use aeroedge_crdt::hlc::Hlc;
 use aeroedge_ids::WriterKey;
