@@ -10,3 +10,4 @@ mod schema_changes;
 mod sharing;
 mod stamps;
 mod support;
+mod write_again;
