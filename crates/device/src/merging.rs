@@ -9,7 +9,7 @@ use std::collections::btree_map::Entry;
 
 use aeroedge_crdt::hlc::{Hlc, Stamp};
 use aeroedge_ids::{CompartmentId, ContextId, ControlHash, Millis, Seq, TransactionId, WriterKey};
-use aeroedge_log::entry::{Body, EntryKind, EntryRef, Opener, WriterTag};
+use aeroedge_log::entry::{Body, EntryKind, EntryRef, Opener, Seen, WriterTag};
 use aeroedge_log::history::{Author, Claim, Refusal};
 use aeroedge_replica::{Incoming, MergeError, Merging};
 use rusqlite::Connection;
@@ -360,18 +360,18 @@ fn note_seen(
     connection: &Connection,
     vectors: &mut Vectors,
     log: &LogRow,
-    seen: &[(WriterTag, Seq)],
+    seen: &[Seen],
 ) -> Result<Option<Waiting>, MergingError> {
     if seen.is_empty() {
         return Ok(None);
     }
     let mut lines = Vec::with_capacity(seen.len());
-    for (tag, seq) in seen {
+    for Seen { writer, seq, check } in seen {
         let waiting = Waiting::Seen {
-            writer: *tag,
+            writer: *writer,
             seq: *seq,
         };
-        let Some(other) = stored::find_by_tag(connection, log.compartment, tag.0)? else {
+        let Some(other) = stored::find_by_tag(connection, log.compartment, writer.0)? else {
             return Ok(Some(waiting));
         };
         if other.merged < *seq {
@@ -383,6 +383,10 @@ fn note_seen(
         let Ok(entry) = EntryRef::parse(&bytes) else {
             return Ok(Some(Waiting::NewerFormat));
         };
+        // Another story of the same log: the one that was seen is yet to come.
+        if entry.hash().check() != *check {
+            return Ok(Some(waiting));
+        }
         lines.push((other, *seq, entry.hlc()));
     }
     let vector = vector_of(connection, vectors, log.number)?;

@@ -10,7 +10,7 @@ use aeroedge_crdt::hlc::Hlc;
 use aeroedge_ids::{CompartmentId, ContextId, Seq, TransactionId, UserId, WriterKey};
 use aeroedge_log::compartment::{Audience, Division};
 use aeroedge_log::control::Rights;
-use aeroedge_log::entry::{Body, EntryFields, Sealer, WriterTag};
+use aeroedge_log::entry::{Body, EntryFields, Sealer, Seen, WriterTag};
 use aeroedge_log::history::CannotWrite;
 use aeroedge_replica::{Journal, JournalError, LocalTransaction};
 use rand::CryptoRng;
@@ -202,7 +202,7 @@ impl<R: CryptoRng> Sealing<'_, R> {
         context: ContextId,
         compartment: CompartmentId,
         writer: WriterKey,
-    ) -> Result<(LogRow, Vec<(WriterTag, Seq)>), JournalError> {
+    ) -> Result<(LogRow, Vec<Seen>), JournalError> {
         if let Some(log) = self.own_logs.take(compartment) {
             return Ok((log, Vec::new()));
         }
@@ -220,10 +220,19 @@ impl<R: CryptoRng> Sealing<'_, R> {
             return Err(SealingError::OwnEntriesWait.into());
         }
         let mut seen = Vec::new();
-        for (other, tag, seq, hlc) in stored::newly_seen(connection, compartment, log.number)? {
-            seen.push((WriterTag(tag), seq));
-            stored::set_seen(connection, log.number, other, seq, hlc)?;
+        for other in stored::newly_seen(connection, compartment, log.number)? {
+            let Some(check) = stored::check_at(connection, &other, other.merged)? else {
+                continue;
+            };
+            seen.push(Seen {
+                writer: WriterTag::of(&other.writer),
+                seq: other.merged,
+                check,
+            });
+            let (seq, hlc) = (other.merged, other.merged_hlc);
+            stored::set_seen(connection, log.number, other.number, seq, hlc)?;
         }
+        seen.sort_unstable();
         Ok((log, seen))
     }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use aeroedge_crdt::hlc::Hlc;
-use aeroedge_ids::{CompartmentId, ContextId, EntryHash, Seq, WriterKey};
+use aeroedge_ids::{CompartmentId, ContextId, EntryCheck, EntryHash, Seq, WriterKey};
+use aeroedge_log::entry::EntryRef;
 use aeroedge_protocol::Frontier;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -315,22 +316,29 @@ pub(crate) fn set_seen(
     Ok(())
 }
 
-/// A log, its writer's tag, how far it is merged, and the stamp there.
-pub(crate) type Seen = (LogNumber, [u8; 8], Seq, Hlc);
-
-/// What this installation has merged of other logs since its own log `own` last said so.
+/// The logs of which this installation has merged more than its own log `own` last said.
 pub(crate) fn newly_seen(
     connection: &Connection,
     compartment: CompartmentId,
     own: LogNumber,
-) -> rusqlite::Result<Vec<Seen>> {
+) -> rusqlite::Result<Vec<LogRow>> {
     connection
-        .prepare_cached(
-            "SELECT l.log, l.tag, l.merged_seq, l.merged_hlc FROM device_log l LEFT JOIN device_seen s ON s.log = ?2 AND s.other = l.log
-             WHERE l.compartment = ?1 AND l.log <> ?2 AND l.merged_seq > coalesce(s.seq, 0) ORDER BY l.tag",
-        )?
-        .query_map(params![compartment.0, own.0], |row| {
-            Ok((LogNumber(row.get(0)?), row.get(1)?, Seq(unsigned(row, 2)?), Hlc::from_bits(unsigned(row, 3)?)))
-        })?
+        .prepare_cached(select_logs!(
+            "AS l WHERE compartment = ?1 AND log <> ?2 AND merged_seq > coalesce((SELECT seq FROM device_seen WHERE log = ?2 AND other = l.log), 0)"
+        ))?
+        .query_map(params![compartment.0, own.0], LogRow::read)?
         .collect()
+}
+
+/// The first bytes of the hash of an entry, if it is here.
+pub(crate) fn check_at(
+    connection: &Connection,
+    log: &LogRow,
+    seq: Seq,
+) -> rusqlite::Result<Option<EntryCheck>> {
+    if seq == log.tail {
+        return Ok(Some(log.tail_hash.check()));
+    }
+    Ok(entry(connection, log.number, seq)?
+        .and_then(|bytes| Some(EntryRef::parse(&bytes).ok()?.hash().check())))
 }

@@ -103,6 +103,16 @@ byte_ids! {
     EntryHash, 32, "an entry hash";
     /// SHA-256 of a control entry.
     ControlHash, 32, "a control hash";
+    /// The first 8 bytes of an entry's hash: enough to tell which of two stories is meant, not a proof.
+    EntryCheck, 8, "an entry check";
+}
+
+impl EntryHash {
+    /// Its first bytes.
+    pub const fn check(&self) -> EntryCheck {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        EntryCheck([a, b, c, d, e, f, g, h])
+    }
 }
 
 /// Position of an entry in its log; the first is 1.

@@ -7,7 +7,7 @@ mod body;
 mod chain;
 mod sealer;
 
-pub use body::{Body, BodyError, WriterTag};
+pub use body::{Body, BodyError, Seen, WriterTag};
 pub use chain::{ChainError, ChainPosition};
 pub use sealer::{OpenError, Opener, SealError, SealedEntry, Sealer};
 

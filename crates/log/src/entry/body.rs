@@ -2,7 +2,7 @@
 //!
 //! The changes are opaque here. The reader borrows them, and the form is canonical: one body, one encoding.
 
-use aeroedge_ids::{CompartmentId, Seq, TransactionId, WriterKey};
+use aeroedge_ids::{CompartmentId, EntryCheck, Seq, TransactionId, WriterKey};
 
 use crate::bytes::{DecodeError, Reader, Writer, strictly_ascending};
 use crate::seal::sha256;
@@ -20,6 +20,17 @@ impl WriterTag {
     }
 }
 
+/// How far the writer of an entry had merged one other log. A writer whose log is forked may have a line for each branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seen {
+    /// Whose log.
+    pub writer: WriterTag,
+    /// Up to which entry, that one included.
+    pub seq: Seq,
+    /// Which entry that was: it tells the branch.
+    pub check: EntryCheck,
+}
+
 /// The plaintext of a data entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body<'a> {
@@ -29,9 +40,9 @@ pub struct Body<'a> {
     pub part: u32,
     /// The other compartments in which the transaction made entries, ascending.
     pub others: Vec<CompartmentId>,
-    /// Highest sequence number merged from each writer of this compartment, only where it changed since the writer's
-    /// previous entry, ascending by tag.
-    pub seen: Vec<(WriterTag, Seq)>,
+    /// The last entry merged of each log of this compartment, only where it changed since the writer's previous entry,
+    /// ascending.
+    pub seen: Vec<Seen>,
     /// The changeset, opaque to this crate.
     pub changes: &'a [u8],
 }
@@ -61,10 +72,11 @@ impl<'a> Body<'a> {
             writer.bin(&other.0);
         }
         writer.array(self.seen.len());
-        for (tag, seq) in &self.seen {
-            writer.array(2);
-            writer.bin(&tag.0);
-            writer.uint(seq.0);
+        for seen in &self.seen {
+            writer.array(3);
+            writer.bin(&seen.writer.0);
+            writer.uint(seen.seq.0);
+            writer.bin(&seen.check.0);
         }
         writer.bin(self.changes);
         *out = writer.bytes;
@@ -84,8 +96,12 @@ impl<'a> Body<'a> {
         let count = reader.array()?;
         let mut seen = Vec::new();
         for _ in 0..count {
-            reader.array_of(2)?;
-            seen.push((WriterTag(reader.bytes()?), Seq(reader.uint()?)));
+            reader.array_of(3)?;
+            seen.push(Seen {
+                writer: WriterTag(reader.bytes()?),
+                seq: Seq(reader.uint()?),
+                check: EntryCheck(reader.bytes()?),
+            });
         }
         let changes = reader.bin()?;
         reader.finish()?;
@@ -104,7 +120,7 @@ impl<'a> Body<'a> {
     }
 
     fn is_canonical(&self) -> bool {
-        strictly_ascending(&self.others) && self.seen.windows(2).all(|pair| pair[0].0 < pair[1].0)
+        strictly_ascending(&self.others) && strictly_ascending(&self.seen)
     }
 }
 
@@ -112,15 +128,20 @@ impl<'a> Body<'a> {
 mod tests {
     use super::*;
 
+    fn seen(writer: u8, seq: u64, check: u8) -> Seen {
+        Seen {
+            writer: WriterTag([writer; 8]),
+            seq: Seq(seq),
+            check: EntryCheck([check; 8]),
+        }
+    }
+
     fn body() -> Body<'static> {
         Body {
             transaction: TransactionId([1; 16]),
             part: 3,
             others: vec![CompartmentId([2; 16]), CompartmentId([3; 16])],
-            seen: vec![
-                (WriterTag([1; 8]), Seq(70_000)),
-                (WriterTag([2; 8]), Seq(1)),
-            ],
+            seen: vec![seen(1, 70_000, 9), seen(2, 1, 1), seen(2, 1, 2)],
             changes: b"changes",
         }
     }
@@ -153,7 +174,7 @@ mod tests {
             .unwrap();
         let tag = bytes
             .windows(10)
-            .position(|window| window == [0x92, 0xc4, 8, 1, 1, 1, 1, 1, 1, 1])
+            .position(|window| window == [0x93, 0xc4, 8, 1, 1, 1, 1, 1, 1, 1])
             .unwrap()
             + 3;
         assert_ne!(first, tag);

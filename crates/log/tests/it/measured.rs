@@ -4,10 +4,12 @@
 
 use std::time::Duration;
 
-use aeroedge_ids::{CompartmentId, ContextId, ControlHash, EntryHash, Seq, TransactionId};
+use aeroedge_ids::{
+    CompartmentId, ContextId, ControlHash, EntryCheck, EntryHash, Seq, TransactionId,
+};
 use aeroedge_log::compartment::{Audience, Division};
 use aeroedge_log::control::{ControlEntry, Role};
-use aeroedge_log::entry::{Body, EntryFields, EntryRef, Opener, Sealer, WriterTag};
+use aeroedge_log::entry::{Body, EntryFields, EntryRef, Opener, Sealer, Seen, WriterTag};
 use aeroedge_log::head::{Head, verify_all};
 use aeroedge_log::history::History;
 use aeroedge_log::keyring::KeyRing;
@@ -43,7 +45,11 @@ fn entries_and_heads_are_cheap() {
         2026-05-04 The Art of Fugue, second edition, lent to a reader in Ampfing until 2026-06-01, shelf 17, fee 0.50 paid in cash"
         .as_slice();
     let mut body = Vec::new();
-    let seen = vec![(WriterTag([1; 8]), Seq(17))];
+    let seen = vec![Seen {
+        writer: WriterTag([1; 8]),
+        seq: Seq(17),
+        check: EntryCheck([2; 8]),
+    }];
     Body {
         transaction: TransactionId([8; 16]),
         part: 0,

@@ -8,7 +8,8 @@ use aeroedge_crdt::hlc::Hlc;
 use aeroedge_crdt::life::Life;
 use aeroedge_crdt::value::Value as Cell;
 use aeroedge_ids::{
-    CompartmentId, ContextId, ControlHash, DeviceKey, EntryHash, Millis, Seq, TransactionId, UserId,
+    CompartmentId, ContextId, ControlHash, DeviceKey, EntryCheck, EntryHash, Millis, Seq,
+    TransactionId, UserId,
 };
 use aeroedge_log::compartment::{Audience, Division};
 use aeroedge_log::context::{
@@ -18,7 +19,7 @@ use aeroedge_log::context::{
 use aeroedge_log::control::{
     Action, ControlEntry, CutOff, RemoveMember, RevokeDevice, Role, SetRole,
 };
-use aeroedge_log::entry::{Body, EntryFields, EntryRef, Opener, Sealer, WriterTag};
+use aeroedge_log::entry::{Body, EntryFields, EntryRef, Opener, Sealer, Seen, WriterTag};
 use aeroedge_log::head::Head;
 use aeroedge_log::history::History;
 use aeroedge_log::invite::{InviteLink, InviteSeed, Secret, Stretch};
@@ -160,7 +161,11 @@ fn entries() -> Value {
             transaction: TransactionId(counting(0x10)),
             part: seq as u32 - 1,
             others: vec![CompartmentId(counting(0x20))],
-            seen: vec![(WriterTag(counting(0x30)), Seq(300))],
+            seen: vec![Seen {
+                writer: WriterTag(counting(0x30)),
+                seq: Seq(300),
+                check: EntryCheck(counting(0x38)),
+            }],
             changes: &changes,
         };
         let mut plaintext = Vec::new();
