@@ -5,7 +5,7 @@ use aeroedge_crdt::hlc::Hlc;
 use aeroedge_crdt::value::Value;
 use aeroedge_ids::{CompartmentId, ContextId, Seq, UserId, WriterKey};
 use aeroedge_log::entry::{Body, EntryRef, Opener};
-use aeroedge_log::history::Claim;
+use aeroedge_log::history::{Claim, UnknownChain};
 use rusqlite::{OptionalExtension, params, types};
 
 use crate::device::{Device, DeviceError};
@@ -71,7 +71,8 @@ impl Device {
                     let Ok(entry) = EntryRef::parse(bytes) else {
                         continue;
                     };
-                    let Ok(author) = state.history.may_write(&Claim::of(&entry)) else {
+                    let claim = Claim::of(&entry);
+                    let Ok(author) = state.history.may_write(&claim, &UnknownChain) else {
                         continue;
                     };
                     let Some(key) = state.keys.combined_key(&author.epochs) else {

@@ -10,7 +10,7 @@ use std::collections::btree_map::Entry;
 use aeroedge_crdt::hlc::{Hlc, Stamp};
 use aeroedge_ids::{CompartmentId, ContextId, ControlHash, Millis, Seq, TransactionId, WriterKey};
 use aeroedge_log::entry::{Body, EntryKind, EntryRef, Opener, Seen, WriterTag};
-use aeroedge_log::history::{Author, Claim, Refusal};
+use aeroedge_log::history::{Author, Claim, Refusal, UnknownChain};
 use aeroedge_replica::{Incoming, MergeError, Merging};
 use rusqlite::Connection;
 
@@ -343,7 +343,7 @@ impl Pass<'_> {
                 return Ok(author.clone());
             }
         }
-        let author = state.history.may_write(&claim)?;
+        let author = state.history.may_write(&claim, &UnknownChain)?;
         self.judged = Some((claim, author.clone()));
         Ok(author)
     }

@@ -7,8 +7,8 @@ mod action;
 mod role;
 
 pub use action::{
-    Action, AddDevice, CutOff, EpochWraps, Genesis, InviteOffer, Join, NewWriter, RemoveMember,
-    RevokeDevice, SetRole, StartEpoch,
+    Action, AddDevice, BRANCHES_MAX, CUT_OFFS_MAX, CutOff, EpochWraps, Genesis, InviteOffer, Join,
+    NewWriter, RemoveMember, RevokeDevice, SetRole, StartEpoch,
 };
 pub use role::{Permission, PermissionError, Rights, Role};
 

@@ -7,7 +7,7 @@ mod order;
 mod rights;
 mod writing;
 
-pub use rights::{Author, Claim, Refusal};
+pub use rights::{Author, Chain, Claim, Refusal, UnknownChain};
 pub use writing::{CannotWrite, WritingPoint};
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -16,13 +16,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aeroedge_ids::{
-    CompartmentId, ContextId, ControlHash, DeviceKey, InviteKey, Millis, SealingKey, UserId,
+    CompartmentId, ContextId, ControlHash, DeviceKey, InviteKey, Millis, SealingKey, Seq, UserId,
     WriterKey,
 };
 
 use crate::compartment::{Audience, Division};
 use crate::control::{CutOff, Rights, Role};
 use crate::entry::WriterTag;
+use crate::history::Chain;
 use crate::keys::{Wrap, WrapScope, combined_epoch};
 
 pub(crate) use reading::Causality;
@@ -37,11 +38,15 @@ pub struct Roster {
     devices: BTreeMap<DeviceKey, Device>,
     writers: BTreeMap<WriterKey, Writer>,
     /// What entries call the writers. No two are called alike.
-    tags: BTreeSet<WriterTag>,
+    tags: BTreeMap<WriterTag, WriterKey>,
+    /// Writers that only ignored acts introduce, by what entries call them.
+    turned_away: BTreeMap<WriterTag, BTreeSet<WriterKey>>,
     invites: BTreeMap<InviteKey, Arc<Invite>>,
     compartments: BTreeMap<CompartmentId, Arc<Compartment>>,
     epochs: BTreeMap<ControlHash, Arc<Epoch>>,
     reductions: Vec<Arc<Reduction>>,
+    /// The entries of the reductions.
+    reduced_by: BTreeSet<ControlHash>,
     rejected: BTreeMap<ControlHash, Rejection>,
     displaced: BTreeSet<ControlHash>,
 }
@@ -201,7 +206,8 @@ pub struct Reduction {
     /// What remains past the cut-offs; nothing if none.
     pub remaining: Option<Rights>,
     /// How far each log still counts with the rights of before. A log not listed does not count at all.
-    pub cut_offs: BTreeMap<(WriterKey, CompartmentId), CutOff>,
+    /// Several for one log name several branches of it.
+    pub cut_offs: BTreeMap<(WriterKey, CompartmentId), Vec<CutOff>>,
 }
 
 /// Whose logs a reduction concerns.
@@ -223,6 +229,24 @@ impl Reduction {
             ReductionScope::Device(device) => device == writer.device,
             ReductionScope::Writer(key) => key == writer.key,
         }
+    }
+
+    /// Whether the entry `seq` of a log, which is `chain` as far as it is known, lies at or before a cut-off that its log
+    /// leads to.
+    pub fn spares(
+        &self,
+        writer: WriterKey,
+        compartment: CompartmentId,
+        seq: Seq,
+        chain: &dyn Chain,
+    ) -> bool {
+        self.cut_offs
+            .get(&(writer, compartment))
+            .into_iter()
+            .flatten()
+            .any(|cut_off| {
+                seq <= cut_off.seq && chain.contains(cut_off.seq, cut_off.hash) != Some(false)
+            })
     }
 }
 
@@ -337,6 +361,25 @@ impl Roster {
         self.writers.get(&key)
     }
 
+    /// The writers that entries call so: the one in the context, also a closed one, or else those that only ignored acts
+    /// introduce. A `seen` line of an entry may be about either.
+    pub fn writers_called(&self, tag: WriterTag) -> impl Iterator<Item = WriterKey> {
+        let known = self.tags.get(&tag).copied();
+        let turned_away = self.turned_away.get(&tag).into_iter().flatten().copied();
+        known
+            .into_iter()
+            .chain(turned_away.filter(move |_| known.is_none()))
+    }
+
+    /// Whether acts introduce this writer and all of them are ignored.
+    pub fn is_turned_away(&self, writer: WriterKey) -> bool {
+        !self.writers.contains_key(&writer)
+            && self
+                .turned_away
+                .get(&WriterTag::of(&writer))
+                .is_some_and(|writers| writers.contains(&writer))
+    }
+
     /// The writers of one device, also closed ones.
     pub fn writers_of(&self, device: DeviceKey) -> impl Iterator<Item = &Writer> {
         self.writers
@@ -387,6 +430,24 @@ impl Roster {
     /// Everything that took rights away, in the order of the reading.
     pub fn reductions(&self) -> impl Iterator<Item = &Reduction> {
         self.reductions.iter().map(Arc::as_ref)
+    }
+
+    /// Whether an entry took rights away.
+    pub(crate) fn has_reduction(&self, entry: ControlHash) -> bool {
+        self.reduced_by.contains(&entry)
+    }
+
+    /// Whether a reduction that left nothing still shuts out this writer, which it concerns.
+    pub(crate) fn is_in_force(&self, reduction: &Reduction, writer: &Writer) -> bool {
+        match reduction.scope {
+            ReductionScope::User(user) => self
+                .member(user)
+                .is_none_or(|member| member.removed == Some(reduction.entry)),
+            ReductionScope::Device(device) => self
+                .device(device)
+                .is_none_or(|device| device.revoked == Some(reduction.entry)),
+            ReductionScope::Writer(_) => writer.closed == Some(reduction.entry),
+        }
     }
 
     /// The acts that are ignored, and why.

@@ -5,6 +5,8 @@
 
 mod codec;
 
+pub use codec::{BRANCHES_MAX, CUT_OFFS_MAX};
+
 use aeroedge_ids::{
     CompartmentId, ContextId, ControlHash, DeviceKey, EntryHash, InviteKey, Millis, SealingKey,
     Seq, UserId, WriterKey,
@@ -285,23 +287,31 @@ impl Action {
         }
     }
 
+    /// The writer it introduces.
+    pub(crate) fn new_writer(&self) -> Option<&NewWriter> {
+        match self {
+            Self::Genesis(genesis) => Some(&genesis.writer),
+            Self::Join(join) => Some(&join.writer),
+            Self::AddDevice(added) => Some(&added.writer),
+            Self::OpenWriter(opened) => Some(opened),
+            _ => None,
+        }
+    }
+
     /// Checks everything in the action that some other key must have agreed to.
     pub(super) fn verify_proofs(
         &self,
         context: ContextId,
         author: DeviceKey,
     ) -> Result<(), ControlError> {
-        let writer = match self {
-            Self::Genesis(genesis) => Some((&genesis.writer, author)),
-            Self::Join(join) => Some((&join.writer, author)),
-            Self::AddDevice(added) => Some((&added.writer, added.device)),
-            Self::OpenWriter(opened) => Some((opened, author)),
-            _ => None,
-        };
-        if let Some((writer, device)) = writer
-            && !writer_proof_is_valid(writer.key, device, &writer.proof)
-        {
-            return Err(ControlError::Proof("writer"));
+        if let Some(writer) = self.new_writer() {
+            let device = match self {
+                Self::AddDevice(added) => added.device,
+                _ => author,
+            };
+            if !writer_proof_is_valid(writer.key, device, &writer.proof) {
+                return Err(ControlError::Proof("writer"));
+            }
         }
         if let Self::AddDevice(added) = self {
             let message = AddDevice::message(

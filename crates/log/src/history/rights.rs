@@ -3,7 +3,7 @@
 //! The writer's rights are those at the heads the entry names. Whatever took rights away since then, and the writer did
 //! not know, limits them past its cut-offs, whatever head an entry names.
 
-use aeroedge_ids::{CompartmentId, ControlHash, DeviceKey, Seq, UserId, WriterKey};
+use aeroedge_ids::{CompartmentId, ControlHash, DeviceKey, EntryHash, Seq, UserId, WriterKey};
 
 use super::{History, UnknownHeads};
 use crate::control::{Rights, Role};
@@ -34,6 +34,26 @@ impl Claim {
             epoch: entry.epoch(),
             heads: entry.heads().collect(),
         }
+    }
+}
+
+/// The log, or the branch of a forked log, in which an entry stands.
+///
+/// A cut-off names an entry by number and hash: of a log that was forked it lets only the branch count that leads to
+/// that entry.
+pub trait Chain {
+    /// Whether the entry `seq` of this log has this hash. `None` while it is not here: then the entries before it are
+    /// taken to lead to it, and judged anew once it has come.
+    fn contains(&self, seq: Seq, hash: EntryHash) -> Option<bool>;
+}
+
+/// A log of which nothing is known: it is taken to lead to whatever a cut-off names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownChain;
+
+impl Chain for UnknownChain {
+    fn contains(&self, _seq: Seq, _hash: EntryHash) -> Option<bool> {
+        None
     }
 }
 
@@ -74,8 +94,8 @@ pub enum Refusal {
 }
 
 impl History {
-    /// Whether an entry counts, and with what rights.
-    pub fn may_write(&self, claim: &Claim) -> Result<Author, Refusal> {
+    /// Whether an entry counts, and with what rights. `chain` is the log in which it stands.
+    pub fn may_write(&self, claim: &Claim, chain: &dyn Chain) -> Result<Author, Refusal> {
         let then = self.roster_at(&claim.heads)?;
         let now = self.roster_at(&self.heads())?;
         let writer = then
@@ -98,15 +118,9 @@ impl History {
             .reductions()
             .filter(|reduction| reduction.concerns(writer))
         {
-            let log = (claim.writer, claim.compartment);
-            let counts_to = reduction
-                .cut_offs
-                .get(&log)
-                .map_or(Seq::NONE, |cut_off| cut_off.seq);
-            let was_known = then
-                .reductions()
-                .any(|known| known.entry == reduction.entry);
-            if was_known || claim.seq <= counts_to {
+            if then.has_reduction(reduction.entry)
+                || reduction.spares(claim.writer, claim.compartment, claim.seq, chain)
+            {
                 continue;
             }
             match &reduction.remaining {
@@ -129,6 +143,33 @@ impl History {
             device: writer.device,
             rights,
             epochs,
+        })
+    }
+
+    /// Whether the entry `seq` of a log cannot count, whatever it says and whether or not it ever arrives: nobody who had
+    /// seen it needs to wait for it. `chain` is the log, as far as it is known.
+    ///
+    /// That is so if everything that introduces the writer is ignored, or if whatever keeps the writer shut out now cut the
+    /// log off before this entry. Like every reading it may change when control entries arrive. An entry that is here and
+    /// was refused is as settled, which the caller knows.
+    pub fn is_settled(
+        &self,
+        writer: WriterKey,
+        compartment: CompartmentId,
+        seq: Seq,
+        chain: &dyn Chain,
+    ) -> bool {
+        let Some(now) = self.roster() else {
+            return false;
+        };
+        let Some(known) = now.writer(writer) else {
+            return now.is_turned_away(writer);
+        };
+        now.reductions().any(|reduction| {
+            reduction.remaining.is_none()
+                && reduction.concerns(known)
+                && now.is_in_force(reduction, known)
+                && !reduction.spares(writer, compartment, seq, chain)
         })
     }
 }

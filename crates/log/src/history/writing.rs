@@ -4,7 +4,7 @@
 
 use aeroedge_ids::{CompartmentId, ControlHash, Seq, WriterKey};
 
-use super::{Claim, History, Refusal};
+use super::{Claim, History, Refusal, UnknownChain};
 use crate::control::Rights;
 use crate::entry::HEADS_MAX;
 use crate::keyring::KeyRing;
@@ -76,7 +76,9 @@ impl History {
                 epoch,
                 heads,
             };
-            let author = self.may_write(&claim).map_err(CannotWrite::Refused)?;
+            let author = self
+                .may_write(&claim, &UnknownChain)
+                .map_err(CannotWrite::Refused)?;
             if let Some(key) = ring.combined_key(&author.epochs) {
                 return Ok(WritingPoint {
                     heads: claim.heads,

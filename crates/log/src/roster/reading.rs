@@ -60,11 +60,13 @@ impl Roster {
             members: BTreeMap::new(),
             devices: BTreeMap::new(),
             writers: BTreeMap::new(),
-            tags: BTreeSet::new(),
+            tags: BTreeMap::new(),
+            turned_away: BTreeMap::new(),
             invites: BTreeMap::new(),
             compartments: BTreeMap::new(),
             epochs: BTreeMap::new(),
             reductions: Vec::new(),
+            reduced_by: BTreeSet::new(),
             rejected: BTreeMap::new(),
             displaced,
         };
@@ -81,10 +83,18 @@ impl Roster {
         match self.try_apply(entry, causality) {
             Ok(()) => Ok(()),
             Err(Refused::Because(rejection)) => {
-                self.rejected.insert(entry.hash(), rejection);
+                self.reject(entry, rejection);
                 Ok(())
             }
             Err(Refused::Restart(displaced)) => Err(displaced),
+        }
+    }
+
+    fn reject(&mut self, entry: &ControlEntry, rejection: Rejection) {
+        self.rejected.insert(entry.hash(), rejection);
+        if let Some(writer) = entry.action().new_writer() {
+            let tag = WriterTag::of(&writer.key);
+            self.turned_away.entry(tag).or_default().insert(writer.key);
         }
     }
 
@@ -388,7 +398,7 @@ impl Roster {
             since: entry.hash(),
             closed: None,
         };
-        self.tags.insert(WriterTag::of(&opened.key));
+        self.tags.insert(WriterTag::of(&opened.key), opened.key);
         self.writers.insert(opened.key, writer);
         Ok(())
     }
@@ -508,7 +518,7 @@ impl Roster {
     /// Whether the writer is here, or one that entries would call by the same tag.
     fn is_writer_taken(&self, writer: &WriterKey) -> bool {
         let tag = WriterTag::of(writer);
-        self.writers.contains_key(writer) || self.tags.contains(&tag)
+        self.writers.contains_key(writer) || self.tags.contains_key(&tag)
     }
 
     fn introduce_device(
@@ -530,7 +540,7 @@ impl Roster {
                 revoked: None,
             },
         );
-        self.tags.insert(WriterTag::of(&writer));
+        self.tags.insert(WriterTag::of(&writer), writer);
         self.writers.insert(
             writer,
             Writer {
@@ -592,15 +602,19 @@ impl Roster {
         remaining: Option<Rights>,
         cut_offs: &[CutOff],
     ) {
-        let cut_offs = cut_offs
-            .iter()
-            .map(|cut_off| ((cut_off.writer, cut_off.compartment), *cut_off))
-            .collect();
+        let mut by_log = BTreeMap::<_, Vec<CutOff>>::new();
+        for cut_off in cut_offs {
+            by_log
+                .entry((cut_off.writer, cut_off.compartment))
+                .or_default()
+                .push(*cut_off);
+        }
+        self.reduced_by.insert(entry);
         self.reductions.push(Arc::new(Reduction {
             entry,
             scope,
             remaining,
-            cut_offs,
+            cut_offs: by_log,
         }));
     }
 }
@@ -630,7 +644,7 @@ mod tests {
         let other = WriterKey([9; 32]);
         assert!(!roster.is_writer_taken(&other));
         // Nobody can make a collision for a test, so only the name is taken here.
-        roster.tags.insert(WriterTag::of(&other));
+        roster.tags.insert(WriterTag::of(&other), other);
         assert!(roster.is_writer_taken(&other));
     }
 }

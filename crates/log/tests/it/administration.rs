@@ -4,10 +4,11 @@ use aeroedge_ids::{EntryHash, Seq};
 use aeroedge_log::compartment::{Audience, Division};
 use aeroedge_log::context::open_writer;
 use aeroedge_log::control::{Action, CutOff, RemoveMember, Role, SetRole};
-use aeroedge_log::history::Refusal;
+use aeroedge_log::entry::WriterTag;
+use aeroedge_log::history::{Chain, Refusal, UnknownChain};
 use aeroedge_log::roster::Rejection;
 
-use crate::world::{Device, rights};
+use crate::world::{Device, SECRET, rights};
 
 #[test]
 fn each_role_can_do_what_it_should_and_no_more() {
@@ -107,15 +108,15 @@ fn what_a_removed_member_wrote_counts_up_to_the_cut_off_whatever_head_it_names()
         cut_offs: vec![cut_off],
     }));
 
-    assert!(owner.history.may_write(&before(5)).is_ok());
+    assert!(owner.history.may_write(&before(5), &UnknownChain).is_ok());
     assert_eq!(
-        owner.history.may_write(&before(6)),
+        owner.history.may_write(&before(6), &UnknownChain),
         Err(Refusal::ShutOut(removal.hash()))
     );
     let mut knowing = before(1);
     knowing.heads = owner.history.heads();
     assert_eq!(
-        owner.history.may_write(&knowing),
+        owner.history.may_write(&knowing, &UnknownChain),
         Err(Refusal::ShutOut(removal.hash()))
     );
 
@@ -145,7 +146,7 @@ fn a_demoted_member_keeps_what_was_written_before() {
         cut_offs: vec![cut_off],
     }));
     let permissions = |claim| {
-        let author = owner.history.may_write(claim).unwrap();
+        let author = owner.history.may_write(claim, &UnknownChain).unwrap();
         author
             .rights
             .permissions
@@ -176,13 +177,13 @@ fn a_further_writer_counts_and_a_closed_one_does_not() {
         cut_offs: Vec::new(),
     });
     assert!(matches!(
-        owner.history.may_write(&old),
+        owner.history.may_write(&old, &UnknownChain),
         Err(Refusal::ShutOut(_))
     ));
     assert!(
         owner
             .history
-            .may_write(&owner.claim(Audience::Everyone, 1))
+            .may_write(&owner.claim(Audience::Everyone, 1), &UnknownChain)
             .is_ok()
     );
 }
@@ -203,12 +204,101 @@ fn who_was_taken_back_in_writes_again_knowing_it() {
     }));
     member.pull(&owner);
     assert!(matches!(
-        owner.history.may_write(&unknowing),
+        owner.history.may_write(&unknowing, &UnknownChain),
         Err(Refusal::ShutOut(_))
     ));
     let author = owner
         .history
-        .may_write(&member.claim(Audience::Everyone, 1))
+        .may_write(&member.claim(Audience::Everyone, 1), &UnknownChain)
         .unwrap();
     assert_eq!(author.rights.role, Role::Admin);
+}
+
+/// A log of which one entry is known.
+struct Holding(Seq, EntryHash);
+
+impl Chain for Holding {
+    fn contains(&self, seq: Seq, hash: EntryHash) -> Option<bool> {
+        (seq == self.0).then_some(hash == self.1)
+    }
+}
+
+#[test]
+fn below_a_cut_off_only_the_branches_it_names_count() {
+    let mut owner = Device::founder(1, Division::Single);
+    let member = owner.admit(2, rights(Role::Member, &[]));
+    let claim = |seq| member.claim(Audience::Everyone, seq);
+    let cut_off = |seq, hash| CutOff {
+        writer: claim(1).writer,
+        compartment: claim(1).compartment,
+        seq: Seq(seq),
+        hash: EntryHash([hash; 32]),
+    };
+    let closing = owner.act(Action::CloseWriter {
+        writer: claim(1).writer,
+        cut_offs: vec![cut_off(5, 1), cut_off(7, 2)],
+    });
+    let check = |seq, chain: &dyn Chain, counts: bool| {
+        let expected = if counts {
+            Ok(())
+        } else {
+            Err(Refusal::ShutOut(closing.hash()))
+        };
+        let found = owner.history.may_write(&claim(seq), chain).map(|_| ());
+        assert_eq!(found, expected, "entry {seq}");
+        let entry = (claim(seq).writer, claim(seq).compartment, Seq(seq));
+        assert_eq!(
+            owner.history.is_settled(entry.0, entry.1, entry.2, chain),
+            !counts,
+            "entry {seq}"
+        );
+    };
+    let (first, second) = (EntryHash([1; 32]), EntryHash([2; 32]));
+    check(5, &Holding(Seq(5), first), true);
+    check(6, &Holding(Seq(7), EntryHash([3; 32])), false);
+    check(5, &Holding(Seq(5), EntryHash([3; 32])), true);
+    check(7, &Holding(Seq(7), second), true);
+    check(7, &Holding(Seq(7), first), false);
+    check(8, &Holding(Seq(7), second), false);
+    check(7, &UnknownChain, true);
+    check(8, &UnknownChain, false);
+}
+
+#[test]
+fn nobody_waits_for_a_writer_that_was_turned_away() {
+    let mut owner = Device::founder(1, Division::Single);
+    let seed = owner.invite(rights(Role::Member, &[]), 1);
+    let mut joiners: Vec<_> = (10..12)
+        .map(|number| {
+            let mut joiner = Device::new(number, owner.history.context());
+            joiner.pull(&owner);
+            joiner.try_join(&seed, SECRET).unwrap();
+            joiner
+        })
+        .collect();
+    let settled = |owner: &Device, joiner: &Device| {
+        let claim = joiner.claim(Audience::Everyone, 1);
+        let tag = WriterTag::of(&claim.writer);
+        let called: Vec<_> = owner
+            .history
+            .roster()
+            .unwrap()
+            .writers_called(tag)
+            .collect();
+        let settled =
+            owner
+                .history
+                .is_settled(claim.writer, claim.compartment, Seq(1), &UnknownChain);
+        (called.contains(&claim.writer), settled)
+    };
+    assert_eq!(settled(&owner, &joiners[0]), (false, false));
+    for joiner in &mut joiners {
+        owner.pull(joiner);
+    }
+    let mut found: Vec<_> = joiners
+        .iter()
+        .map(|joiner| settled(&owner, joiner))
+        .collect();
+    found.sort_unstable();
+    assert_eq!(found, [(true, false), (true, true)]);
 }

@@ -3,7 +3,7 @@
 use aeroedge_log::compartment::{Audience, Division};
 use aeroedge_log::context::JoinError;
 use aeroedge_log::control::{Action, Role};
-use aeroedge_log::history::Refusal;
+use aeroedge_log::history::{Refusal, UnknownChain};
 use aeroedge_log::invite::{InviteSeed, PackageError};
 
 use crate::world::{Device, SECRET, rights};
@@ -27,7 +27,7 @@ fn a_member_reads_and_writes_what_everyone_may() {
 
     let author = founder
         .history
-        .may_write(&member.claim(Audience::Everyone, 1))
+        .may_write(&member.claim(Audience::Everyone, 1), &UnknownChain)
         .unwrap();
     assert_eq!(
         (author.user, author.rights.role),
@@ -66,10 +66,10 @@ fn a_divided_context_keeps_each_audience_to_itself() {
     assert_eq!(roster.audience(others).len(), 2);
 
     let mut claim = student.claim(Audience::Person(student.user), 1);
-    assert!(founder.history.may_write(&claim).is_ok());
+    assert!(founder.history.may_write(&claim, &UnknownChain).is_ok());
     claim.compartment = staff;
     assert_eq!(
-        founder.history.may_write(&claim),
+        founder.history.may_write(&claim, &UnknownChain),
         Err(Refusal::NotInAudience(staff))
     );
 }
@@ -117,7 +117,7 @@ fn a_read_only_member_reads_and_writes_nothing() {
     assert_eq!(
         founder
             .history
-            .may_write(&reader.claim(Audience::Everyone, 1)),
+            .may_write(&reader.claim(Audience::Everyone, 1), &UnknownChain),
         Err(Refusal::ReadOnly)
     );
 }

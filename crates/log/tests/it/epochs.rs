@@ -4,7 +4,7 @@ use aeroedge_ids::{CompartmentId, DeviceKey};
 use aeroedge_log::compartment::{Audience, Division};
 use aeroedge_log::context::{add_device, offer_device, start_epoch, wrap_owed};
 use aeroedge_log::control::{Action, EpochWraps, RemoveMember, RevokeDevice, Role, SetRole};
-use aeroedge_log::history::{CannotWrite, Refusal};
+use aeroedge_log::history::{CannotWrite, Refusal, UnknownChain};
 use aeroedge_log::keys::{EpochKey, Wrap, WrapError, WrapScope};
 use aeroedge_log::roster::Rejection;
 
@@ -65,7 +65,10 @@ fn a_new_epoch_shuts_out_who_was_removed_and_reaches_all_others() {
     // An entry sealed with the old key by someone who knows of the new one does not count.
     let mut claim = member.claim(Audience::Everyone, 1);
     claim.epoch = before;
-    assert_eq!(owner.history.may_write(&claim), Err(Refusal::Epoch(before)));
+    assert_eq!(
+        owner.history.may_write(&claim, &UnknownChain),
+        Err(Refusal::Epoch(before))
+    );
 
     // The rotation withdrew the invite; whoever was removed may know it.
     let mut late = Device::new(7, owner.history.context());
@@ -123,7 +126,10 @@ fn concurrent_rotations_combine_and_lock_nobody_out() {
     let point = newcomer.writing_point(Audience::Everyone).unwrap();
     let mut claim = newcomer.claim(Audience::Everyone, 1);
     (claim.heads, claim.epoch) = (point.heads, point.epoch);
-    assert_eq!(owner.history.may_write(&claim).unwrap().user, newcomer.user);
+    assert_eq!(
+        owner.history.may_write(&claim, &UnknownChain).unwrap().user,
+        newcomer.user
+    );
 
     // Until someone seals it the key.
     let (ring, now) = (owner.ring(), owner.now());
@@ -172,7 +178,12 @@ fn a_second_device_reads_all_and_is_shut_out_alone() {
     assert!(phone.writing_point(own).is_ok());
     assert!(phone.writing_point(Audience::Everyone).is_ok());
     assert!(phone.writing_point(Audience::Staff).is_err());
-    assert!(owner.history.may_write(&phone.claim(own, 1)).is_ok());
+    assert!(
+        owner
+            .history
+            .may_write(&phone.claim(own, 1), &UnknownChain)
+            .is_ok()
+    );
     assert_eq!(owner.ring().owed(&owner.history.roster().unwrap()), 0);
 
     let lost: DeviceKey = phone.secrets.device();
@@ -197,10 +208,15 @@ fn a_second_device_reads_all_and_is_shut_out_alone() {
     );
     owner.pull(&student);
     assert_eq!(
-        owner.history.may_write(&phone.claim(own, 1)),
+        owner.history.may_write(&phone.claim(own, 1), &UnknownChain),
         Err(Refusal::ShutOut(revocation.hash()))
     );
-    assert!(owner.history.may_write(&student.claim(own, 1)).is_ok());
+    assert!(
+        owner
+            .history
+            .may_write(&student.claim(own, 1), &UnknownChain)
+            .is_ok()
+    );
     assert!(
         owner.ring().key(epoch.hash()).is_some(),
         "staff reach the new key through theirs"

@@ -6,6 +6,8 @@ use aeroedge_log::control::{Action, Role};
 use aeroedge_log::invite::{Secret, Stretch};
 use aeroedge_log::roster::Rejection;
 
+use aeroedge_log::history::UnknownChain;
+
 use crate::world::{Device, SECRET, rights};
 
 #[test]
@@ -182,7 +184,7 @@ fn nothing_counts_from_a_join_that_gave_way() {
         assert!(
             joiner
                 .history
-                .may_write(&joiner.claim(Audience::Everyone, 1))
+                .may_write(&joiner.claim(Audience::Everyone, 1), &UnknownChain)
                 .is_ok()
         );
         owner.pull(joiner);
@@ -190,7 +192,7 @@ fn nothing_counts_from_a_join_that_gave_way() {
     let counts = joiners.iter().filter(|joiner| {
         owner
             .history
-            .may_write(&joiner.claim(Audience::Everyone, 1))
+            .may_write(&joiner.claim(Audience::Everyone, 1), &UnknownChain)
             .is_ok()
     });
     assert_eq!(counts.count(), 1);

@@ -11,7 +11,7 @@ use aeroedge_log::compartment::{Audience, Division};
 use aeroedge_log::control::{ControlEntry, Role};
 use aeroedge_log::entry::{Body, EntryFields, EntryRef, Opener, Sealer, Seen, WriterTag};
 use aeroedge_log::head::{Head, verify_all};
-use aeroedge_log::history::History;
+use aeroedge_log::history::{History, UnknownChain};
 use aeroedge_log::keyring::KeyRing;
 use aeroedge_log::keys::{EpochKey, WriterSecret};
 use rand::SeedableRng;
@@ -281,7 +281,7 @@ fn hundreds_of_devices_are_read_in_milliseconds() {
     };
     timed("judge an entry", 10_000, Duration::from_micros(500), || {
         for _ in 0..10_000 {
-            assert!(history.may_write(&claim).is_ok());
+            assert!(history.may_write(&claim, &UnknownChain).is_ok());
         }
     });
 }

@@ -16,6 +16,10 @@ use crate::keys::Wrap;
 
 /// The longest word for what a context is for, bytes.
 const PURPOSE_MAX: usize = 32;
+/// The most cut-offs in one action.
+pub const CUT_OFFS_MAX: usize = 8192;
+/// The most branches of one log that the cut-offs of one action may name.
+pub const BRANCHES_MAX: usize = 16;
 
 impl Action {
     pub(in crate::control) fn encode(&self) -> Vec<u8> {
@@ -258,7 +262,7 @@ fn encode_cut_offs(writer: &mut Writer, cut_offs: &[CutOff]) {
 
 fn decode_cut_offs(reader: &mut Reader<'_>) -> Result<Vec<CutOff>, DecodeError> {
     let mut cut_offs = Vec::<CutOff>::new();
-    for _ in 0..reader.array()? {
+    for _ in 0..reader.array_up_to(CUT_OFFS_MAX, "number of cut-offs")? {
         reader.array_of(4)?;
         cut_offs.push(CutOff {
             writer: WriterKey(reader.bytes()?),
@@ -267,15 +271,20 @@ fn decode_cut_offs(reader: &mut Reader<'_>) -> Result<Vec<CutOff>, DecodeError> 
             hash: EntryHash(reader.bytes()?),
         });
     }
-    let logs: Vec<_> = cut_offs
-        .iter()
-        .map(|cut_off| (cut_off.writer, cut_off.compartment))
-        .collect();
-    if strictly_ascending(&logs) {
-        Ok(cut_offs)
-    } else {
-        Err(DecodeError::NotCanonical)
+    // Of one log several branches may be named, each by the entry it ends with.
+    if !strictly_ascending(&cut_offs) {
+        return Err(DecodeError::NotCanonical);
     }
+    let is_same_log = |one: &CutOff, other: &CutOff| {
+        (one.writer, one.compartment) == (other.writer, other.compartment)
+    };
+    if cut_offs
+        .chunk_by(is_same_log)
+        .any(|branches| branches.len() > BRANCHES_MAX)
+    {
+        return Err(DecodeError::OutOfRange("number of branches of one log"));
+    }
+    Ok(cut_offs)
 }
 
 fn encode_wraps(writer: &mut Writer, wraps: &[Wrap]) {
