@@ -212,6 +212,7 @@ impl Explained for ContextError {
             Self::Personal
             | Self::Membership(
                 MembershipError::AlreadyMember
+                | MembershipError::Clock(_)
                 | MembershipError::Invite(InviteError::NoRight)
                 | MembershipError::Join(_),
             ) => Kind::Refused,

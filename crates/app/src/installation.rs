@@ -14,6 +14,7 @@ use rand::Rng;
 use rusqlite::Connection;
 
 use crate::contexts::{self, ContextError, ContextKind, NewContext};
+use crate::doctor::built_at_seconds;
 use crate::explain::{Explained, Kind};
 use crate::folder::{DataFolder, FolderError};
 use crate::keys::{FileKeys, KeyError, KeyFile};
@@ -145,6 +146,7 @@ impl Installation {
             UserId(user),
             now,
         )?;
+        device.set_built(built());
         let personal = NewContext {
             name: name.map_or_else(
                 || "Personal logbook".to_owned(),
@@ -189,12 +191,13 @@ pub(crate) fn open_device(
     now: Millis,
 ) -> Result<Device, OpenError> {
     let schema_version = aeroedge_aviation_store::apply(&connection)?;
-    Ok(Device::open(
-        connection,
-        Box::new(keys),
-        options(schema_version),
-        now,
-    )?)
+    let mut device = Device::open(connection, Box::new(keys), options(schema_version), now)?;
+    device.set_built(built());
+    Ok(device)
+}
+
+fn built() -> Millis {
+    Millis(built_at_seconds() * 1000)
 }
 
 /// Whether the keys in this folder are sealed by a passphrase.

@@ -5,18 +5,11 @@ use aeroedge_device::{Device, WriteError as DeviceWriteError};
 use aeroedge_ids::Millis;
 use rusqlite::Connection;
 
-use crate::doctor::built_at_seconds;
 use crate::explain::{Explained, Kind, with_causes};
-
-/// A clock set by hand may be off by so much, and zones are mistaken for each other.
-const CLOCK_TOLERANCE_MILLIS: u64 = 24 * 3600 * 1000;
 
 /// Nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// What is written now would be taken for old.
-    #[error("the clock of this computer is behind the day this program was built")]
-    Clock,
     /// The records.
     #[error("cannot {0}")]
     Records(#[from] StoreError),
@@ -39,14 +32,13 @@ impl Explained for WriteError {
         match self {
             Self::Records(StoreError::NotFound { .. }) => Kind::NotFound,
             Self::Records(StoreError::Patch { .. }) => Kind::Invalid,
-            Self::Clock | Self::Device(DeviceWriteError::Refused(_)) => Kind::Refused,
+            Self::Device(DeviceWriteError::Refused(_)) => Kind::Refused,
             Self::Records(_) | Self::Device(_) => Kind::Failure,
         }
     }
 
     fn advice(&self) -> String {
         match self {
-            Self::Clock => "set date and time and try again; nothing was changed".to_owned(),
             Self::Records(StoreError::Sqlite(_)) | Self::Device(DeviceWriteError::Storage(_)) => {
                 let text = with_causes(self);
                 if text.contains("full") {
@@ -66,9 +58,6 @@ pub(crate) fn write<T>(
     now: Millis,
     change: impl FnOnce(&Connection) -> Result<T, StoreError>,
 ) -> Result<T, WriteError> {
-    if now.0 + CLOCK_TOLERANCE_MILLIS < built_at_seconds() * 1000 {
-        return Err(WriteError::Clock);
-    }
     Ok(device.write(now, &mut rand::rng(), |transaction| change(transaction))?)
 }
 

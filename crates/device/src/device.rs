@@ -70,6 +70,8 @@ pub struct Device {
     pub(crate) data_version: i64,
     /// Something came from peers that may not be on the disk yet.
     pub(crate) took_in: bool,
+    /// When the program was built; zero if nobody said.
+    pub(crate) built: Millis,
 }
 
 impl std::fmt::Debug for Device {
@@ -171,6 +173,7 @@ impl Device {
             control_read: 0,
             data_version: -1,
             took_in: false,
+            built: Millis(0),
         };
         device.read_control()?;
         Ok(device)

@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 mod audit;
+mod clocks;
 mod device;
 mod digest;
 mod exchange;
@@ -28,6 +29,7 @@ mod write;
 
 pub use aeroedge_replica::Touched;
 pub use audit::{Revision, RevisionKind};
+pub use clocks::{BUILD_TOLERANCE_MS, ClockError, ClockFinding, ClockOff};
 pub use device::{Device, DeviceError, Options};
 pub use exchange::{PeerAcceptError, PeerRefused, ReceiveError, Received};
 pub use intake::{Declined, UNVOUCHED_MAX};

@@ -22,6 +22,7 @@ use aeroedge_log::control::{ControlEntry, Rights};
 use aeroedge_log::roster::{Member, Roster};
 use rand::CryptoRng;
 
+use crate::clocks::{ClockError, ClockOff};
 use crate::device::{Device, DeviceError};
 use crate::merging::HOLD_BACK_MS;
 use crate::state::{self, ContextState};
@@ -46,6 +47,9 @@ pub enum MembershipError {
         "you are a member of this context already: an invite is for someone else, or for another device"
     )]
     AlreadyMember,
+    /// The clock of this device is behind.
+    #[error(transparent)]
+    Clock(ClockOff),
     /// The keys.
     #[error("the keys could not be saved")]
     Keys(#[source] Box<dyn Error + Send + Sync>),
@@ -63,6 +67,15 @@ impl From<rusqlite::Error> for MembershipError {
 impl From<DeviceError> for MembershipError {
     fn from(error: DeviceError) -> Self {
         Self::Storage(Box::new(error))
+    }
+}
+
+impl From<ClockError> for MembershipError {
+    fn from(error: ClockError) -> Self {
+        match error {
+            ClockError::Off(off) => Self::Clock(off),
+            ClockError::Device(error) => error.into(),
+        }
     }
 }
 
@@ -91,6 +104,7 @@ impl Device {
         rng: &mut impl CryptoRng,
     ) -> Result<ContextId, MembershipError> {
         self.refresh()?;
+        self.check_clock(now)?;
         let founding = Founding {
             user: self.user,
             division,

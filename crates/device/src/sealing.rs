@@ -7,7 +7,7 @@ use std::error::Error;
 
 use aeroedge_crdt::changeset::Changeset;
 use aeroedge_crdt::hlc::Hlc;
-use aeroedge_ids::{CompartmentId, ContextId, Seq, TransactionId, UserId, WriterKey};
+use aeroedge_ids::{CompartmentId, ContextId, Millis, Seq, TransactionId, UserId, WriterKey};
 use aeroedge_log::compartment::{Audience, Division};
 use aeroedge_log::control::Rights;
 use aeroedge_log::entry::{Body, EntryFields, Sealer, Seen, WriterTag};
@@ -16,6 +16,7 @@ use aeroedge_replica::{Journal, JournalError, LocalTransaction};
 use rand::CryptoRng;
 use rusqlite::Connection;
 
+use crate::clocks::{self, ClockOff};
 use crate::device::Device;
 use crate::intake;
 use crate::own_logs::OwnLogs;
@@ -79,6 +80,9 @@ pub enum SealingError {
     /// The membership does not allow it, or a key is missing.
     #[error("nothing can be written here now")]
     CannotWrite(#[source] CannotWrite),
+    /// The clock of this device is behind.
+    #[error(transparent)]
+    Clock(ClockOff),
     /// Entries of this device's own came back from others and could not be merged yet: writing now would skip them.
     #[error(
         "entries that this device wrote earlier have come back and wait: synchronise, then write again"
@@ -94,6 +98,8 @@ pub(crate) struct Sealing<'a, R: CryptoRng> {
     pub(crate) rights: &'a dyn TableRights,
     pub(crate) user: UserId,
     pub(crate) schema_version: u32,
+    pub(crate) now: Millis,
+    pub(crate) built: Millis,
     pub(crate) sealer: &'a mut Sealer,
     pub(crate) own_logs: &'a mut OwnLogs,
     pub(crate) rng: &'a mut R,
@@ -105,6 +111,8 @@ impl<R: CryptoRng> Journal for Sealing<'_, R> {
         connection: &Connection,
         transaction: &LocalTransaction<'_>,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        clocks::check_program(self.now, self.built).map_err(SealingError::Clock)?;
+        clocks::check_stamp(self.now, transaction.hlc).map_err(SealingError::Clock)?;
         self.own_logs.check(connection)?;
         let mut id = [0; 16];
         self.rng.fill_bytes(&mut id);

@@ -57,6 +57,8 @@ impl Device {
             rights: &*self.rights,
             user: self.user,
             schema_version: self.schema_version,
+            now,
+            built: self.built,
             sealer: &mut self.sealer,
             own_logs: &mut self.own_logs,
             rng,

@@ -37,6 +37,7 @@ impl Device {
         rng: &mut impl CryptoRng,
     ) -> Result<InviteLink, MembershipError> {
         self.refresh()?;
+        self.check_clock(now)?;
         let hlc = self.next_control_stamp(now);
         let state = self.state(context)?;
         let terms = InviteTerms {
@@ -81,6 +82,7 @@ impl Device {
         now: Millis,
     ) -> Result<(), MembershipError> {
         self.refresh()?;
+        self.check_clock(now)?;
         let hlc = self.next_control_stamp(now);
         let state = self.state(context)?;
         let entry = context::act(

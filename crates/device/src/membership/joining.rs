@@ -8,6 +8,7 @@ use aeroedge_log::invite::{InviteLink, PackageError, Secret, Stretch};
 use rand::CryptoRng;
 
 use super::{ControlReceived, MembershipError, ReceiveControlError};
+use crate::clocks::ClockError;
 use crate::device::Device;
 
 /// How far a join has come.
@@ -81,6 +82,11 @@ impl Device {
         rng: &mut impl CryptoRng,
     ) -> Result<ControlReceived, ReceiveControlError> {
         let hlc = self.next_control_stamp(now);
+        let clock = match self.check_clock(now) {
+            Ok(()) => None,
+            Err(ClockError::Off(off)) => Some(off),
+            Err(ClockError::Device(error)) => return Err(error.into()),
+        };
         let Some(joining) = self.joining.get_mut(&context) else {
             return Ok(ControlReceived::default());
         };
@@ -92,6 +98,13 @@ impl Device {
         }
         if joining.state == JoinState::WrongSecret {
             return Ok(ControlReceived::default());
+        }
+        if let Some(off) = clock {
+            joining.state = JoinState::Refused(off.to_string());
+            return Ok(ControlReceived {
+                changed: true,
+                joined: false,
+            });
         }
         let attempt = context::join(
             &joining.history,

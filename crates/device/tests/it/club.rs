@@ -2,6 +2,7 @@
 
 use aeroedge_device::{
     AllTables, ContextSummary, Device, Invitation, KeysInMemory, Options, Received, TableRights,
+    WriteError,
 };
 use aeroedge_ids::{CompartmentId, ContextId, Millis, UserId};
 use aeroedge_log::compartment::{Audience, Division};
@@ -105,16 +106,26 @@ impl Peer {
     }
 
     pub(crate) fn write(&mut self, compartment: CompartmentId, id: &str, title: &str) {
-        self.device
-            .write(NOW, &mut self.rng, |tx| {
-                tx.execute(
-                    "INSERT INTO note(id, compartment_id, title) VALUES (?1, ?2, ?3)
-                     ON CONFLICT DO UPDATE SET title = excluded.title",
-                    params![id, compartment.0, title],
-                )
-            })
-            .unwrap();
+        self.try_write(NOW, compartment, id, title).unwrap();
+    }
+
+    /// Writes by a clock that may be any.
+    pub(crate) fn try_write(
+        &mut self,
+        now: Millis,
+        compartment: CompartmentId,
+        id: &str,
+        title: &str,
+    ) -> Result<usize, WriteError<rusqlite::Error>> {
+        let written = self.device.write(now, &mut self.rng, |tx| {
+            tx.execute(
+                "INSERT INTO note(id, compartment_id, title) VALUES (?1, ?2, ?3)
+                 ON CONFLICT DO UPDATE SET title = excluded.title",
+                params![id, compartment.0, title],
+            )
+        })?;
         self.device.make_durable().unwrap();
+        Ok(written)
     }
 
     pub(crate) fn notes(&self) -> Vec<(String, [u8; 16], Option<String>)> {
@@ -198,12 +209,17 @@ pub(crate) fn pair(division: Division, role: Role) -> (Peer, Peer, ContextId) {
     let mut owner = Peer::new(1);
     let mut other = Peer::new(2);
     let context = owner.found(division);
+    admit(&mut owner, &mut other, context, role);
+    (owner, other, context)
+}
+
+/// Makes a device a member.
+pub(crate) fn admit(owner: &mut Peer, other: &mut Peer, context: ContextId, role: Role) {
     let (link, secret) = owner.invite(context, role, 1);
     other
         .device
         .start_join(link, secret, Stretch::FOR_TESTS)
         .unwrap();
-    carry_control(&owner, &mut other, context);
-    synchronise(&mut owner, &mut other, context);
-    (owner, other, context)
+    carry_control(owner, other, context);
+    synchronise(owner, other, context);
 }

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod clocks;
 mod club;
 mod exchanging;
 mod forging;
