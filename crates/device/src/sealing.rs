@@ -7,7 +7,7 @@ use std::error::Error;
 
 use aeroedge_crdt::changeset::Changeset;
 use aeroedge_crdt::hlc::Hlc;
-use aeroedge_ids::{CompartmentId, ContextId, Millis, Seq, TransactionId, UserId, WriterKey};
+use aeroedge_ids::{CompartmentId, ContextId, Millis, TransactionId, UserId, WriterKey};
 use aeroedge_log::compartment::{Audience, Division};
 use aeroedge_log::control::Rights;
 use aeroedge_log::entry::{Body, EntryFields, Sealer, Seen, WriterTag};

@@ -109,9 +109,10 @@ byte_ids! {
 
 impl EntryHash {
     /// Its first bytes.
-    pub const fn check(&self) -> EntryCheck {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        EntryCheck([a, b, c, d, e, f, g, h])
+    pub fn check(&self) -> EntryCheck {
+        let mut check = [0; EntryCheck::LENGTH];
+        check.copy_from_slice(&self.0[..EntryCheck::LENGTH]);
+        EntryCheck(check)
     }
 }
 
