@@ -3,9 +3,12 @@
 //! Secrets are saved before the entry that relies on them is stored: a crash in between leaves a key nobody knows of, never a
 //! member without a key.
 
+mod acts;
+mod epochs;
 mod history;
 mod invites;
 mod joining;
+mod people;
 
 pub use history::{ControlReceived, ReceiveControlError};
 pub use invites::Invitation;
@@ -19,16 +22,13 @@ use aeroedge_ids::{ContextId, Millis, UserId, WriterKey};
 use aeroedge_log::compartment::Division;
 use aeroedge_log::context::{self, Entered, Founding, InviteError, JoinError};
 use aeroedge_log::control::{ControlEntry, Rights};
-use aeroedge_log::roster::{Member, Roster};
+use aeroedge_log::roster::{Member, Rejection, Roster};
 use rand::CryptoRng;
 
 use crate::clocks::{ClockError, ClockOff};
 use crate::device::{Device, DeviceError};
 use crate::merging::HOLD_BACK_MS;
 use crate::state::{self, ContextState};
-
-/// The most keys sealed to others in one control entry.
-const WRAPS_MAX: usize = 500;
 
 /// A membership could not be changed.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,33 @@ pub enum MembershipError {
     /// The clock of this device is behind.
     #[error(transparent)]
     Clock(ClockOff),
+    /// This person is out of the context.
+    #[error("you are no member of this group any more: ask for an invitation to come back")]
+    NotAMember,
+    /// The role does not reach.
+    #[error("your role does not allow this: ask an admin, or an owner where an owner is concerned")]
+    NoRight,
+    /// More would be given than there is to give.
+    #[error("you cannot give rights that go beyond your own role: ask an owner")]
+    GrantsTooMuch,
+    /// Nobody of this id.
+    #[error("there is no such member in this group: list the members to see who is")]
+    UnknownMember,
+    /// No such device.
+    #[error("there is no such device in this group: list the devices to see which are")]
+    UnknownDevice,
+    /// No such invite.
+    #[error("there is no such invitation in this group: list the invitations to see which are")]
+    UnknownInvite,
+    /// The context would have nobody to run it.
+    #[error("the group would be left without an owner: make somebody else owner first")]
+    LastOwner,
+    /// Others would ignore it.
+    #[error("the group would ignore this: {0}")]
+    Ignored(Rejection),
+    /// What the database holds of a log is not what it says.
+    #[error("a stored log is damaged: restore a copy, or join again")]
+    Damaged,
     /// The keys.
     #[error("the keys could not be saved")]
     Keys(#[source] Box<dyn Error + Send + Sync>),
@@ -179,35 +206,6 @@ impl Device {
                 .get(&context)
                 .is_some_and(|state| state.history.contains(entry.hash()))
         );
-        Ok(())
-    }
-
-    /// Seals keys to members who should have them and lack them.
-    fn pay_owed_wraps(
-        &mut self,
-        context: ContextId,
-        now: Millis,
-        rng: &mut impl CryptoRng,
-    ) -> Result<(), ReceiveControlError> {
-        let hlc = self.next_control_stamp(now);
-        let Some(state) = self.contexts.get(&context) else {
-            return Ok(());
-        };
-        if state.keys.owed(&state.roster) == 0 {
-            return Ok(());
-        }
-        let owed = context::wrap_owed(
-            &state.history,
-            &state.keys,
-            &self.secrets,
-            WRAPS_MAX,
-            hlc,
-            rng,
-        );
-        if let Some(entry) = owed {
-            self.add_own(context, entry)
-                .map_err(|error| ReceiveControlError::Storage(Box::new(error)))?;
-        }
         Ok(())
     }
 

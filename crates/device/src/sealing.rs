@@ -11,7 +11,7 @@ use aeroedge_ids::{CompartmentId, ContextId, Millis, TransactionId, UserId, Writ
 use aeroedge_log::compartment::{Audience, Division};
 use aeroedge_log::control::Rights;
 use aeroedge_log::entry::{Body, EntryFields, Sealer, Seen, WriterTag};
-use aeroedge_log::history::CannotWrite;
+use aeroedge_log::history::{CannotWrite, Refusal};
 use aeroedge_replica::{Journal, JournalError, LocalTransaction};
 use rand::CryptoRng;
 use rusqlite::Connection;
@@ -66,6 +66,14 @@ pub enum SealingError {
     /// The compartment is of no context this device is in.
     #[error("no context of this device has compartment {0}: create or join one first")]
     UnknownCompartment(CompartmentId),
+    /// This person, or this device, was shut out of the context, or left it.
+    #[error(
+        "this device belongs to the group no more: what it holds stays readable, and nothing can be written there until it is invited again"
+    )]
+    ShutOut,
+    /// This person's role reaches the compartment no more.
+    #[error("your role does not reach these records any more: ask an administrator of the context")]
+    OutOfReach,
     /// A table without compartments is used before a compartment was chosen for such tables.
     #[error(
         "a row has no compartment: choose the one for tables without a compartment column first"
@@ -157,14 +165,17 @@ impl<R: CryptoRng> Sealing<'_, R> {
         let context = *self
             .compartments
             .get(&compartment)
-            .ok_or(SealingError::UnknownCompartment(compartment))?;
+            .ok_or_else(|| self.out_of_reach(compartment))?;
         let state = self
             .contexts
             .get(&context)
             .ok_or(SealingError::UnknownCompartment(compartment))?;
         let point = state
             .writing_point(compartment)
-            .map_err(SealingError::CannotWrite)?;
+            .map_err(|error| match error {
+                CannotWrite::Refused(Refusal::ShutOut(_)) => SealingError::ShutOut,
+                error => SealingError::CannotWrite(error),
+            })?;
         self.check_rights(state, compartment, &point.rights, parts)?;
         let (mut log, mut seen) =
             self.end_of_log(connection, context, compartment, state.writer)?;
@@ -201,6 +212,19 @@ impl<R: CryptoRng> Sealing<'_, R> {
         log.save(connection)?;
         self.own_logs.keep(log);
         Ok(())
+    }
+
+    /// Why a compartment is none that this device writes to.
+    fn out_of_reach(&self, compartment: CompartmentId) -> SealingError {
+        let state = self
+            .contexts
+            .values()
+            .find(|state| state.roster.compartment(compartment).is_some());
+        match state {
+            None => SealingError::UnknownCompartment(compartment),
+            Some(state) if state.rights(self.user).is_none() => SealingError::ShutOut,
+            Some(_) => SealingError::OutOfReach,
+        }
     }
 
     /// Where the next entry goes, and what was merged in the compartment since the last one.

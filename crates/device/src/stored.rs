@@ -172,6 +172,17 @@ pub(crate) fn logs_of(
         .collect()
 }
 
+/// Every log of one context.
+pub(crate) fn logs_in(
+    connection: &Connection,
+    context: ContextId,
+) -> rusqlite::Result<Vec<LogRow>> {
+    connection
+        .prepare_cached(select_logs!("WHERE context = ?1 ORDER BY log"))?
+        .query_map([context.0], LogRow::read)?
+        .collect()
+}
+
 /// Logs that hold vouched entries the tables do not know yet.
 pub(crate) fn unmerged(connection: &Connection) -> rusqlite::Result<Vec<LogRow>> {
     connection

@@ -344,8 +344,11 @@ pub fn open_writer(
     (entry, writer)
 }
 
-/// Starts a new epoch for a compartment and seals its key to everyone who may have it. `None` if the context has no
-/// such compartment.
+/// The most keys sealed to others in one control entry: such an entry stays far below the bound on its size.
+pub const WRAPS_MAX: usize = 500;
+
+/// Starts a new epoch for a compartment and seals its key to this device and to the first [`WRAPS_MAX`] who may have it;
+/// the others are owed it: see [`wrap_owed`]. `None` if the context has no such compartment.
 pub fn start_epoch(
     history: &History,
     secrets: &DeviceSecrets,
@@ -356,7 +359,15 @@ pub fn start_epoch(
     let roster = history.roster()?;
     let compartment = roster.compartment_of(audience)?;
     let key = EpochKey::generate(rng);
-    let recipients = recipients(&roster, compartment, |_| false);
+    let mut recipients = recipients(&roster, compartment, |_| false);
+    let own = secrets.sealing_key();
+    if let Some(place) = recipients.iter().position(|recipient| *recipient == own)
+        && place >= WRAPS_MAX
+    {
+        recipients.swap(0, place);
+    }
+    recipients.truncate(WRAPS_MAX);
+    recipients.sort_unstable();
     let wraps = wrap_to(&key, &roster, compartment.id, &recipients, rng);
     Some(act(
         history,

@@ -151,6 +151,9 @@ impl Store for Device {
     }
 
     fn settle(&mut self, now: Millis) -> Result<Received<MergedRows>, StoreError> {
+        if let Err(error) = self.start_overdue_epochs(now, &mut rand::rng()) {
+            tracing::warn!(%error, "new keys that are due could not be made");
+        }
         Ok(translated(self.merge_waiting(now)?))
     }
 

@@ -279,6 +279,9 @@ impl<S: Store> Thread<S> {
             Err(error) => tracing::error!(%error, "looking for what other processes wrote"),
         }
         if group.foreign || self.last_settled.elapsed() >= SETTLE_EVERY {
+            // Settling also does what membership has been waiting for.
+            group.may_have_control = true;
+            group.wrote = true;
             self.settle(group);
         }
     }

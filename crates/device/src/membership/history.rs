@@ -124,7 +124,8 @@ impl Device {
         connection.execute_batch("COMMIT")?;
         if changed {
             self.reread(context)?;
-            self.pay_owed_wraps(context, now, rng)?;
+            self.pay_owed_wraps(context, now, rng)
+                .map_err(|error| ReceiveControlError::Storage(Box::new(error)))?;
         }
         Ok(ControlReceived {
             changed,

@@ -74,23 +74,13 @@ impl Device {
             .collect()
     }
 
-    /// Withdraws an invite.
+    /// Withdraws an invite: nobody who has heard of it joins with it any more.
     pub fn void_invite(
         &mut self,
         context: ContextId,
         invite: InviteKey,
         now: Millis,
     ) -> Result<(), MembershipError> {
-        self.refresh()?;
-        self.check_clock(now)?;
-        let hlc = self.next_control_stamp(now);
-        let state = self.state(context)?;
-        let entry = context::act(
-            &state.history,
-            &self.secrets,
-            hlc,
-            Action::VoidInvite(invite),
-        );
-        self.add_own(context, entry)
+        self.act_in(context, now, |acts| acts.act(Action::VoidInvite(invite)))
     }
 }

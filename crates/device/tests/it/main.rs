@@ -8,3 +8,4 @@ mod exchanging;
 mod forging;
 mod joining;
 mod leaks;
+mod people;
