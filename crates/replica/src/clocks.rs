@@ -9,4 +9,4 @@ mod chunk;
 mod store;
 
 pub(crate) use chunk::{Carried, Chunk, SLOTS, Written};
-pub(crate) use store::{ClockStore, common_era};
+pub(crate) use store::{ClockMemory, ClockStore, common_era};

@@ -144,7 +144,7 @@ impl Engine {
         now: Millis,
         journal: &mut dyn Journal,
     ) -> Result<(), DeclareError> {
-        let state = self.state.get(connection)?;
+        let state = self.memory.state(connection)?;
         let hlc = state.hlc.tick(now);
         let writer = self.writers.number(connection, self.writer)?;
         let written = Written {
@@ -172,7 +172,7 @@ impl Engine {
                 version: written.version,
             };
             state.store(connection, None)?;
-            self.state.set(state);
+            self.memory.set(state);
             let changes = encoder.map(Encoder::finish).unwrap_or_default();
             let transaction = LocalTransaction {
                 hlc: Hlc::from_bits(written.hlc),

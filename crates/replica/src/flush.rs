@@ -11,6 +11,7 @@ use crate::clocks::{Carried, ClockStore, Written};
 use crate::conflicts::ConflictLog;
 use crate::encode::{EncodedRow, Encoder, NotACompartment, compartment_of};
 use crate::graves::{Grave, Graves};
+use crate::memory::{Memory, TableMemory};
 use crate::net::{Access, Net, effect};
 use crate::quarantine;
 use crate::rows::RowBytes;
@@ -48,16 +49,19 @@ pub(crate) fn flush_table(
     trusted: bool,
     written: Written,
     encoder: Option<&mut Encoder>,
+    memory: &mut Memory,
 ) -> Result<u64, FlushError> {
     let mut access = Access::new(connection, table);
-    let mut graves = Graves::new(connection, &table.sql)?;
-    let net = effect(&mut access, capture, trusted, graves.any)?;
+    let TableMemory { clocks, any_grave } = memory.take(connection, table.id, &table.sql)?;
+    let mut graves = Graves::with(connection, &table.sql, any_grave);
+    let net = effect(&mut access, capture, trusted, any_grave)?;
     if net.is_empty() {
+        memory.keep(table.id, TableMemory { clocks, any_grave });
         return Ok(0);
     }
     let mut flush = Flush {
         conflicts: ConflictLog::new(connection, table.id),
-        clocks: ClockStore::new(connection, &table.sql)?,
+        clocks: ClockStore::with(connection, &table.sql, clocks),
         access,
         written,
         encoder,
@@ -69,7 +73,13 @@ pub(crate) fn flush_table(
     flush.added(&net, &mut graves)?;
     flush.updated(&net, &carried)?;
     flush.clocks.flush()?;
-    Ok(flush.rows)
+    let rows = flush.rows;
+    let known = TableMemory {
+        clocks: flush.clocks.into_memory(),
+        any_grave: graves.any,
+    };
+    memory.keep(table.id, known);
+    Ok(rows)
 }
 
 struct Flush<'a, 'c, 'e> {

@@ -23,17 +23,26 @@ pub(crate) struct Graves<'c> {
     pub(crate) any: bool,
 }
 
+/// Whether a table has any tombstone.
+pub(crate) fn any(connection: &Connection, sql: &TableSql) -> Result<bool, StorageError> {
+    Ok(connection
+        .prepare_cached(sql.grave_any.as_str())?
+        .query_row([], |row| row.get(0))?)
+}
+
 impl<'c> Graves<'c> {
     pub(crate) fn new(connection: &'c Connection, sql: &TableSql) -> Result<Self, StorageError> {
-        let any = connection
-            .prepare_cached(sql.grave_any.as_str())?
-            .query_row([], |row| row.get(0))?;
-        Ok(Self {
+        Ok(Self::with(connection, sql, any(connection, sql)?))
+    }
+
+    /// For a table of which it is known whether it has any tombstone.
+    pub(crate) fn with(connection: &'c Connection, sql: &TableSql, any: bool) -> Self {
+        Self {
             select: Lazy::new(connection, &sql.grave_select),
             put: Lazy::new(connection, &sql.grave_put),
             delete: Lazy::new(connection, &sql.grave_delete),
             any,
-        })
+        }
     }
 
     pub(crate) fn get(&mut self, key: &[u8]) -> Result<Option<Grave>, StorageError> {

@@ -18,6 +18,7 @@ mod encode;
 mod flush;
 mod graves;
 mod guard;
+mod memory;
 mod merge;
 mod names;
 mod net;
@@ -43,7 +44,7 @@ use aeroedge_ids::{CompartmentId, WriterKey};
 use rusqlite::Connection;
 
 use crate::capture::{Mode, Shared};
-use crate::state::CachedState;
+use crate::memory::Memory;
 use crate::tables::Tables;
 use crate::writers::Writers;
 
@@ -78,7 +79,7 @@ struct Engine {
     writer: WriterKey,
     tables: Tables,
     writers: Writers,
-    state: CachedState,
+    memory: Memory,
 }
 
 /// Why a database was not opened for merging.
@@ -113,7 +114,7 @@ impl Replica {
             writer,
             tables: Tables::default(),
             writers: Writers::default(),
-            state: CachedState::default(),
+            memory: Memory::default(),
         };
         engine.reload(&connection)??;
         Ok(Self { connection, engine })
@@ -180,6 +181,7 @@ impl Engine {
         self.shared
             .watch(tables.all.iter().map(|table| table.watched()).collect());
         self.tables = tables;
+        self.memory.forget_tables();
         Ok(Ok(()))
     }
 

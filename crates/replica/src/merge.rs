@@ -22,6 +22,7 @@ use rusqlite::Connection;
 use crate::capture::Mode;
 use crate::clocks::Written;
 use crate::encode::compartment_of;
+use crate::memory::Memory;
 use crate::quarantine::{self, Waiting, joined_names};
 use crate::schema::SchemaError;
 use crate::state::{self, Reached, State};
@@ -186,7 +187,7 @@ impl<'c> Merging<'c> {
         engine: &'c mut Engine,
     ) -> Result<Self, MergeError> {
         engine.refresh(connection)??;
-        let state = engine.state.get(connection)?;
+        let state = engine.memory.state(connection)?;
         Ok(Self {
             connection,
             engine,
@@ -371,6 +372,7 @@ impl<'c> Merging<'c> {
                         &mut self.tables,
                         self.connection,
                         &self.engine.tables,
+                        &mut self.engine.memory,
                         place,
                     )?;
                     merge_block(
@@ -410,6 +412,7 @@ impl<'c> Merging<'c> {
                 &mut self.tables,
                 self.connection,
                 &self.engine.tables,
+                &mut self.engine.memory,
                 place,
             )?;
             let writer = self.engine.writers.key(self.connection, entry.writer)?;
@@ -465,15 +468,16 @@ impl<'c> Merging<'c> {
         shared.set_mode(Mode::Internal);
         let mut touched = Vec::new();
         let mut beside = None;
-        for (place, table) in &mut self.tables {
-            table.flush()?;
-            if table.touched > 0 {
-                beside = Some(&*self.engine.tables.all[*place]);
+        for (place, mut table) in std::mem::take(&mut self.tables) {
+            let local = &*self.engine.tables.all[place];
+            let (rows, keys) = (table.touched, std::mem::take(&mut table.touched_keys));
+            self.engine.memory.keep(local.id, table.finish()?);
+            if rows > 0 {
+                beside = Some(local);
                 touched.push(Touched {
-                    table: self.engine.tables.all[*place].name.clone(),
-                    rows: table.touched,
-                    keys: table
-                        .touched_keys
+                    table: local.name.clone(),
+                    rows,
+                    keys: keys
                         .iter()
                         .map(|key| owned_values(Values::of(key)))
                         .collect(),
@@ -490,7 +494,7 @@ impl<'c> Merging<'c> {
             self.state.store(self.connection, beside)?;
         }
         self.connection.prepare_cached("COMMIT")?.execute([])?;
-        self.engine.state.set(self.state);
+        self.engine.memory.set(self.state);
         Ok(MergeOutcome {
             value,
             version: self.state.version,
@@ -504,13 +508,16 @@ fn open<'t, 'c>(
     open: &'t mut BTreeMap<usize, TableMerge<'c>>,
     connection: &'c Connection,
     tables: &Tables,
+    memory: &mut Memory,
     place: usize,
 ) -> Result<&'t mut TableMerge<'c>, StorageError> {
     Ok(match open.entry(place) {
         Entry::Occupied(entry) => entry.into_mut(),
-        Entry::Vacant(entry) => {
-            entry.insert(TableMerge::new(connection, tables.all[place].clone())?)
-        }
+        Entry::Vacant(entry) => entry.insert(TableMerge::new(
+            connection,
+            tables.all[place].clone(),
+            memory,
+        )?),
     })
 }
 

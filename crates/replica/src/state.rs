@@ -92,39 +92,6 @@ impl State {
     }
 }
 
-/// The state as of the latest look, good until another connection commits.
-#[derive(Debug, Default)]
-pub(crate) struct CachedState(Option<(i64, State)>);
-
-impl CachedState {
-    /// The state now. Call inside a transaction.
-    pub(crate) fn get(&mut self, connection: &Connection) -> Result<State, StorageError> {
-        let seen: i64 = connection
-            .prepare_cached("PRAGMA data_version")?
-            .query_row([], |row| row.get(0))?;
-        if let Some((known, state)) = self.0
-            && known == seen
-        {
-            return Ok(state);
-        }
-        let state = State::load(connection)?;
-        self.0 = Some((seen, state));
-        Ok(state)
-    }
-
-    /// This connection committed a new state.
-    pub(crate) fn set(&mut self, state: State) {
-        if let Some((_, known)) = &mut self.0 {
-            *known = state;
-        }
-    }
-
-    /// Nobody knows.
-    pub(crate) fn forget(&mut self) {
-        self.0 = None;
-    }
-}
-
 /// How far the changesets of one writer were merged in one compartment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Reached {

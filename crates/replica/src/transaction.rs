@@ -228,7 +228,7 @@ impl Engine {
         let counted = connection.total_changes() - counted_before;
         let (hlc, state, rows) = self.seal(connection, now, counted, journal)?;
         connection.prepare_cached("COMMIT")?.execute([])?;
-        self.state.set(state);
+        self.memory.set(state);
         Ok(Committed {
             value,
             hlc,
@@ -245,7 +245,7 @@ impl Engine {
         counted: u64,
         journal: &mut dyn Journal,
     ) -> Result<(Option<Hlc>, State, u64), TransactionError<E>> {
-        let mut state = self.state.get(connection)?;
+        let mut state = self.memory.state(connection)?;
         let shared = std::sync::Arc::clone(&self.shared);
         let mut capture = shared.capture();
         if let Some(table) = capture.bad_key.take() {
@@ -283,6 +283,7 @@ impl Engine {
                 trusted,
                 written,
                 encoder.as_mut(),
+                &mut self.memory,
             )
             .map_err(|error| match error {
                 FlushError::Storage(error) => TransactionError::Storage(error),
@@ -334,7 +335,7 @@ impl Engine {
     /// Takes back what an unfinished transaction did, in the database and in memory.
     pub(crate) fn abandon(&mut self, connection: &Connection) -> Result<(), rusqlite::Error> {
         self.writers.forget();
-        self.state.forget();
+        self.memory.forget();
         self.shared.capture().clear();
         // SQLite may have rolled back already.
         if connection.is_autocommit() {

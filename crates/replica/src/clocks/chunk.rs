@@ -272,7 +272,7 @@ impl Chunk {
         }
         let renumber =
             |index: &mut u32| *index = moved.get(*index as usize).copied().unwrap_or(NEVER);
-        for row in &mut self.rows {
+        for row in self.rows.iter_mut().filter(|row| row.life != 0) {
             renumber(&mut row.base);
             row.cells.iter_mut().for_each(|cell| renumber(&mut cell.1));
         }

@@ -17,6 +17,9 @@ const CHUNKS_MAX: usize = 4096;
 /// change its entry as often.
 const VERSIONS_PER_ERA: u64 = 256;
 
+/// Chunks that are remembered from one transaction to the next; of more only the last, where rows are added.
+const CHUNKS_REMEMBERED: usize = 16;
+
 /// A transaction that changes more chunks than this has an era of its own, so that nobody reads them in vain.
 const CHUNKS_OF_A_SMALL_TRANSACTION: usize = 8;
 
@@ -31,6 +34,26 @@ struct Loaded {
     /// The era in the table, none when the chunk is not there yet.
     stored_era: Option<i64>,
     changed: bool,
+}
+
+/// What stays known of the clocks of one table while nobody else writes them.
+#[derive(Debug)]
+pub(crate) struct ClockMemory {
+    loaded: BTreeMap<i64, Loaded>,
+    last: i64,
+}
+
+impl ClockMemory {
+    /// Knows only where the chunks end.
+    pub(crate) fn read(connection: &Connection, sql: &TableSql) -> Result<Self, StorageError> {
+        let last: Option<i64> = connection
+            .prepare_cached(sql.clock_last.as_str())?
+            .query_row([], |row| row.get(0))?;
+        Ok(Self {
+            loaded: BTreeMap::new(),
+            last: last.unwrap_or(i64::MIN),
+        })
+    }
 }
 
 /// The clocks of one table.
@@ -52,18 +75,35 @@ fn place(slot: i64) -> (i64, usize) {
 
 impl<'c> ClockStore<'c> {
     pub(crate) fn new(connection: &'c Connection, sql: &TableSql) -> Result<Self, StorageError> {
-        let last: Option<i64> = connection
-            .prepare_cached(sql.clock_last.as_str())?
-            .query_row([], |row| row.get(0))?;
-        Ok(Self {
+        Ok(Self::with(
+            connection,
+            sql,
+            ClockMemory::read(connection, sql)?,
+        ))
+    }
+
+    /// Goes on with what is known.
+    pub(crate) fn with(connection: &'c Connection, sql: &TableSql, memory: ClockMemory) -> Self {
+        Self {
             select: Lazy::new(connection, &sql.clock_select),
             insert: Lazy::new(connection, &sql.clock_insert),
             update: Lazy::new(connection, &sql.clock_update),
             update_era: Lazy::new(connection, &sql.clock_update_era),
             delete: Lazy::new(connection, &sql.clock_delete),
-            loaded: BTreeMap::new(),
-            last: last.unwrap_or(i64::MIN),
-        })
+            loaded: memory.loaded,
+            last: memory.last,
+        }
+    }
+
+    /// What the next transaction may go on with. Call after [`flush`](Self::flush).
+    pub(crate) fn into_memory(mut self) -> ClockMemory {
+        if self.loaded.len() > CHUNKS_REMEMBERED {
+            self.loaded = self.loaded.split_off(&self.last);
+        }
+        ClockMemory {
+            loaded: std::mem::take(&mut self.loaded),
+            last: self.last,
+        }
     }
 
     fn load(&mut self, number: i64) -> Result<&mut Loaded, StorageError> {

@@ -54,6 +54,7 @@ impl Merging<'_> {
                         &mut self.tables,
                         self.connection,
                         &self.engine.tables,
+                        &mut self.engine.memory,
                         place,
                     )?
                     .forget(key)?,

@@ -15,6 +15,7 @@ use super::seen::Context;
 use crate::clocks::{ClockStore, Written};
 use crate::conflicts::{ConflictLog, Losing, write_cell};
 use crate::graves::{Grave, Graves};
+use crate::memory::{Memory, TableMemory};
 use crate::names::{list, quoted};
 use crate::quarantine::{self, Waiting};
 use crate::rows::RowBytes;
@@ -71,12 +72,17 @@ pub(crate) struct TableMerge<'c> {
 }
 
 impl<'c> TableMerge<'c> {
-    pub(crate) fn new(connection: &'c Connection, table: Arc<Table>) -> Result<Self, StorageError> {
+    pub(crate) fn new(
+        connection: &'c Connection,
+        table: Arc<Table>,
+        memory: &mut Memory,
+    ) -> Result<Self, StorageError> {
+        let TableMemory { clocks, any_grave } = memory.take(connection, table.id, &table.sql)?;
         Ok(Self {
             connection,
             keys: quarantine::joined_names(&table.key_names),
-            clocks: ClockStore::new(connection, &table.sql)?,
-            graves: Graves::new(connection, &table.sql)?,
+            clocks: ClockStore::with(connection, &table.sql, clocks),
+            graves: Graves::with(connection, &table.sql, any_grave),
             conflicts: ConflictLog::new(connection, table.id),
             slots: Slots::new(connection, &table.sql),
             find: Lazy::new(connection, &table.sql.find),
@@ -93,10 +99,14 @@ impl<'c> TableMerge<'c> {
         })
     }
 
-    /// Writes the clocks; the session may go on.
-    pub(crate) fn flush(&mut self) -> Result<(), StorageError> {
+    /// Writes what is not written yet; what the next transaction may go on with.
+    pub(crate) fn finish(mut self) -> Result<TableMemory, StorageError> {
         self.conflicts.flush()?;
-        self.clocks.flush()
+        self.clocks.flush()?;
+        Ok(TableMemory {
+            clocks: self.clocks.into_memory(),
+            any_grave: self.graves.any,
+        })
     }
 
     /// Drops a row with everything that is known of it, as if nobody had ever written it.
