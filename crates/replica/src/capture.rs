@@ -17,6 +17,7 @@ use rusqlite::hooks::{
 };
 use rusqlite::types::ValueRef;
 
+use crate::group::SAVEPOINT;
 use crate::values::to_value;
 
 /// Who is writing on the connection right now.
@@ -408,6 +409,13 @@ pub(crate) fn attach(connection: &mut Connection) -> Result<Arc<Shared>, rusqlit
     ))?;
     let for_authorizer = Arc::clone(&shared);
     connection.authorizer(Some(move |context: AuthContext<'_>| match context.action {
+        AuthAction::Savepoint { .. } if for_authorizer.mode() == Mode::Internal => {
+            Authorization::Allow
+        }
+        AuthAction::Savepoint {
+            savepoint_name: SAVEPOINT,
+            ..
+        } => Authorization::Deny,
         AuthAction::Savepoint {
             operation: TransactionOperation::Rollback,
             ..

@@ -131,7 +131,9 @@ impl Engine {
         if changed {
             self.release(connection)?;
         } else {
-            connection.prepare_cached("COMMIT")?.execute([])?;
+            connection
+                .prepare_cached(crate::group::COMMIT)?
+                .execute([])?;
         }
         Ok(())
     }

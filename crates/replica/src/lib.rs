@@ -17,6 +17,7 @@ mod digest;
 mod encode;
 mod flush;
 mod graves;
+mod group;
 mod guard;
 mod memory;
 mod merge;
@@ -44,6 +45,7 @@ use aeroedge_ids::{CompartmentId, WriterKey};
 use rusqlite::Connection;
 
 use crate::capture::{Mode, Shared};
+use crate::group::Group;
 use crate::memory::Memory;
 use crate::tables::Tables;
 use crate::writers::Writers;
@@ -80,6 +82,7 @@ struct Engine {
     tables: Tables,
     writers: Writers,
     memory: Memory,
+    group: Group,
 }
 
 /// Why a database was not opened for merging.
@@ -115,6 +118,7 @@ impl Replica {
             tables: Tables::default(),
             writers: Writers::default(),
             memory: Memory::default(),
+            group: Group::Off,
         };
         engine.reload(&connection)??;
         Ok(Self { connection, engine })
@@ -137,12 +141,12 @@ impl Replica {
 
     /// The latest stamp written or merged.
     pub fn last_hlc(&self) -> Result<Hlc, StorageError> {
-        Ok(state::State::load(&self.connection)?.hlc)
+        Ok(self.engine.memory.latest(&self.connection)?.hlc)
     }
 
     /// A number that grows with every transaction that changed a merged table, for [`changes_since`](Self::changes_since).
     pub fn version(&self) -> Result<u64, StorageError> {
-        Ok(state::State::load(&self.connection)?.version)
+        Ok(self.engine.memory.latest(&self.connection)?.version)
     }
 
     /// The latest stamp merged from each writer in a compartment: what a local write has seen. The replica's own writer

@@ -18,6 +18,8 @@ pub(crate) struct Memory {
     /// SQLite's count of commits by others at the latest look, and the state then.
     known: Option<(i64, State)>,
     tables: BTreeMap<i64, TableMemory>,
+    /// A transaction that holds the database goes on: nobody else can have committed.
+    pinned: bool,
 }
 
 /// What is known of one merged table.
@@ -30,6 +32,9 @@ pub(crate) struct TableMemory {
 impl Memory {
     /// The state now. Call inside a transaction, and before [`take`](Self::take).
     pub(crate) fn state(&mut self, connection: &Connection) -> Result<State, StorageError> {
+        if let Some((_, state)) = self.known.filter(|_| self.pinned) {
+            return Ok(state);
+        }
         let seen: i64 = connection
             .prepare_cached("PRAGMA data_version")?
             .query_row([], |row| row.get(0))?;
@@ -44,7 +49,25 @@ impl Memory {
         Ok(state)
     }
 
-    /// This connection committed a new state.
+    /// The state for readers, inside a transaction or not.
+    pub(crate) fn latest(&self, connection: &Connection) -> Result<State, StorageError> {
+        match self.known.filter(|_| self.pinned) {
+            Some((_, state)) => Ok(state),
+            None => State::load(connection),
+        }
+    }
+
+    /// SQLite's transaction goes on after this one of the engine's.
+    pub(crate) fn pin(&mut self) {
+        self.pinned = true;
+    }
+
+    /// It ends.
+    pub(crate) fn unpin(&mut self) {
+        self.pinned = false;
+    }
+
+    /// This connection committed a new state, or is about to.
     pub(crate) fn set(&mut self, state: State) {
         if let Some((_, known)) = &mut self.known {
             *known = state;

@@ -493,7 +493,9 @@ impl<'c> Merging<'c> {
             self.state.version = self.version;
             self.state.store(self.connection, beside)?;
         }
-        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        self.connection
+            .prepare_cached(crate::group::COMMIT)?
+            .execute([])?;
         self.engine.memory.set(self.state);
         Ok(MergeOutcome {
             value,

@@ -14,7 +14,6 @@ use crate::encode::{EncodedRow, Encoder, PART_LENGTH, compartment_of};
 use crate::merge::{MergeError, MergeOutcome};
 use crate::rows::{RowBytes, RowReader};
 use crate::slots::Slots;
-use crate::state::State;
 use crate::storage::StorageError;
 use crate::tables::Table;
 use crate::transaction::CompartmentChanges;
@@ -46,7 +45,7 @@ impl Replica {
                 export.rows(version)?;
                 export.graves(version)?;
             }
-            Ok(State::load(connection)?.version)
+            Ok(engine.memory.latest(connection)?.version)
         })();
         connection.execute_batch("RELEASE replica_since")?;
         Ok(Changes {

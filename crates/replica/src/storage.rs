@@ -16,6 +16,12 @@ pub enum StorageError {
     /// The tables hold something that this engine never writes.
     #[error("the merge engine's tables are damaged ({0}); restore the database from a backup")]
     Damaged(&'static str),
+    /// Merging or declaring while transactions are held back to be committed together.
+    #[error("a group of transactions is open; commit it first")]
+    GroupOpen,
+    /// SQLite rolled back what was held back: a statement of the application demanded it, or the disk is full.
+    #[error("the transactions that were to be committed together were rolled back; run them again")]
+    GroupLost,
     /// A newer program wrote the database.
     #[error(
         "this database has merge format {found} and this program knows {FORMAT}; update the program"

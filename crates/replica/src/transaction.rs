@@ -12,6 +12,7 @@ use crate::capture::{Event, Mode};
 use crate::clocks::Written;
 use crate::encode::{Encoder, PART_LENGTH};
 use crate::flush::{FlushError, flush_table};
+use crate::group::Group;
 use crate::schema::SchemaError;
 use crate::state::State;
 use crate::storage::StorageError;
@@ -180,11 +181,11 @@ impl Replica {
     ) -> Result<Committed<T>, TransactionError<E>> {
         let Self { connection, engine } = self;
         let connection = &*connection;
-        engine.begin(connection)?;
+        engine.enter(connection)?;
         let outcome = engine.run(connection, now, journal, work);
         engine.shared.set_mode(Mode::Closed);
         if outcome.is_err() {
-            engine.abandon(connection)?;
+            engine.take_back(connection)?;
         }
         outcome
     }
@@ -201,6 +202,26 @@ impl Replica {
                 transaction.prepare_cached(sql)?.execute(parameters)
             })?
             .value)
+    }
+}
+
+/// What a transaction came to, before it ends.
+struct Sealed {
+    hlc: Option<Hlc>,
+    state: State,
+    rows: u64,
+    /// The number of a table that it changed.
+    beside: Option<i64>,
+}
+
+impl Sealed {
+    fn nothing(state: State) -> Self {
+        Self {
+            hlc: None,
+            state,
+            rows: 0,
+            beside: None,
+        }
     }
 }
 
@@ -226,9 +247,13 @@ impl Engine {
             return Err(TransactionError::Ended);
         }
         let counted = connection.total_changes() - counted_before;
-        let (hlc, state, rows) = self.seal(connection, now, counted, journal)?;
-        connection.prepare_cached("COMMIT")?.execute([])?;
-        self.memory.set(state);
+        let Sealed {
+            hlc,
+            state,
+            rows,
+            beside,
+        } = self.seal(connection, now, counted, journal)?;
+        self.leave(connection, state, beside)?;
         Ok(Committed {
             value,
             hlc,
@@ -244,8 +269,8 @@ impl Engine {
         now: Millis,
         counted: u64,
         journal: &mut dyn Journal,
-    ) -> Result<(Option<Hlc>, State, u64), TransactionError<E>> {
-        let mut state = self.memory.state(connection)?;
+    ) -> Result<Sealed, TransactionError<E>> {
+        let state = self.memory.state(connection)?;
         let shared = std::sync::Arc::clone(&self.shared);
         let mut capture = shared.capture();
         if let Some(table) = capture.bad_key.take() {
@@ -260,7 +285,7 @@ impl Engine {
             .iter()
             .all(|table| table.events.iter().map(Event::rows).sum::<u64>() == 0)
         {
-            return Ok((None, state, 0));
+            return Ok(Sealed::nothing(state));
         }
         let hlc = state.hlc.tick(now);
         let writer = self.writers.number(connection, self.writer)?;
@@ -295,19 +320,14 @@ impl Engine {
                 },
             })?;
             if changed > 0 {
-                beside = Some(&**table);
+                beside = Some(table.id);
                 rows += changed;
             }
         }
         drop(capture);
         if rows == 0 {
-            return Ok((None, state, 0));
+            return Ok(Sealed::nothing(state));
         }
-        state = State {
-            hlc,
-            version: written.version,
-        };
-        state.store(connection, beside)?;
         let changes = encoder.map(Encoder::finish).unwrap_or_default();
         journal
             .append(
@@ -318,11 +338,22 @@ impl Engine {
                 },
             )
             .map_err(TransactionError::Journal)?;
-        Ok((Some(hlc), state, rows))
+        Ok(Sealed {
+            hlc: Some(hlc),
+            state: State {
+                hlc,
+                version: written.version,
+            },
+            rows,
+            beside,
+        })
     }
 
     /// Starts a transaction that nobody else can start before it ends.
-    pub(crate) fn begin(&mut self, connection: &Connection) -> Result<(), rusqlite::Error> {
+    pub(crate) fn begin(&mut self, connection: &Connection) -> Result<(), StorageError> {
+        if matches!(self.group, Group::Open(_) | Group::Lost) {
+            return Err(StorageError::GroupOpen);
+        }
         self.shared.set_mode(Mode::Closed);
         if !connection.is_autocommit() {
             // A closure panicked in the middle of the previous one.

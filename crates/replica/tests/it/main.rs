@@ -3,6 +3,7 @@
 
 mod conflicts;
 mod exchange;
+mod groups;
 mod guard;
 mod laws;
 mod refusals;
