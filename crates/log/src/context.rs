@@ -9,8 +9,8 @@ use rand::CryptoRng;
 
 use crate::compartment::{Audience, Division};
 use crate::control::{
-    Action, AddDevice, ControlEntry, EpochWraps, Genesis, InviteOffer, Join, NewWriter, Rights,
-    StartEpoch,
+    Action, AddDevice, ControlEntry, DeviceKind, EpochWraps, Genesis, InviteOffer, Join, NewWriter,
+    Rights, StartEpoch,
 };
 use crate::history::History;
 use crate::invite::{
@@ -405,14 +405,35 @@ pub fn offer_device(
     user: UserId,
     rng: &mut impl CryptoRng,
 ) -> (DeviceOffer, WriterSecret) {
+    offer(secrets, context, user, DeviceKind::Everyday, rng)
+}
+
+/// As [`offer_device`], for keys that go on a recovery sheet and not into a device.
+pub fn offer_recovery_device(
+    secrets: &DeviceSecrets,
+    context: ContextId,
+    user: UserId,
+    rng: &mut impl CryptoRng,
+) -> (DeviceOffer, WriterSecret) {
+    offer(secrets, context, user, DeviceKind::Recovery, rng)
+}
+
+fn offer(
+    secrets: &DeviceSecrets,
+    context: ContextId,
+    user: UserId,
+    kind: DeviceKind,
+    rng: &mut impl CryptoRng,
+) -> (DeviceOffer, WriterSecret) {
     let writer = writer_in_use(secrets, rng);
     let (device, sealing) = (secrets.device(), secrets.sealing_key());
-    let message = AddDevice::message(context, user, device, sealing, writer.key());
+    let message = AddDevice::message(context, user, device, sealing, writer.key(), kind);
     let added = AddDevice {
         user,
         device,
         sealing,
         writer: new_writer(secrets, &writer),
+        kind,
         device_proof: secrets.sign(&message),
         wraps: Vec::new(),
     };

@@ -7,8 +7,9 @@ mod action;
 mod role;
 
 pub use action::{
-    Action, AddDevice, BRANCHES_MAX, CUT_OFFS_MAX, CutOff, EpochWraps, Genesis, InviteOffer, Join,
-    NewWriter, RemoveMember, RevokeDevice, SetRole, StartEpoch,
+    Action, AddDevice, BRANCHES_MAX, CHECKPOINTS_MAX, CUT_OFFS_MAX, Checkpoint, CutOff,
+    DeclareStale, DeviceKind, EpochWraps, Genesis, InviteOffer, Join, NewWriter, RemoveMember,
+    RevokeDevice, SetRole, StartEpoch,
 };
 pub use role::{Permission, PermissionError, Rights, Role};
 

@@ -10,7 +10,10 @@
 //! in the order stays. A join stands unless it had seen that its invite was void or used up; surplus concurrent joins
 //! are settled by the lowest hash.
 
+mod checkpoint;
 mod reading;
+
+pub use checkpoint::Checkpoint;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,7 +24,7 @@ use aeroedge_ids::{
 };
 
 use crate::compartment::{Audience, Division};
-use crate::control::{CutOff, Rights, Role};
+use crate::control::{CutOff, DeviceKind, Rights, Role};
 use crate::entry::WriterTag;
 use crate::history::Chain;
 use crate::keys::{Wrap, WrapScope, combined_epoch};
@@ -44,6 +47,7 @@ pub struct Roster {
     invites: BTreeMap<InviteKey, Arc<Invite>>,
     compartments: BTreeMap<CompartmentId, Arc<Compartment>>,
     epochs: BTreeMap<ControlHash, Arc<Epoch>>,
+    checkpoints: checkpoint::Checkpoints,
     reductions: Vec<Arc<Reduction>>,
     /// The entries of the reductions.
     reduced_by: BTreeSet<ControlHash>,
@@ -84,8 +88,12 @@ pub struct Device {
     pub sealing: SealingKey,
     /// The entry that introduced it.
     pub since: ControlHash,
+    /// What it is for.
+    pub kind: DeviceKind,
     /// The entry that shut it out.
     pub revoked: Option<ControlHash>,
+    /// The entry that stopped waiting for it, as long as it has not returned.
+    pub stale: Option<ControlHash>,
 }
 
 /// An author of logs.
@@ -101,6 +109,15 @@ pub struct Writer {
     pub since: ControlHash,
     /// The entry that closed it.
     pub closed: Option<ControlHash>,
+    /// The entry that stopped waiting for its device, and that whoever opened the writer did not know.
+    pub outdated: Option<ControlHash>,
+}
+
+impl Writer {
+    /// The entry that ended it: by closing it, or by stopping to wait for its device.
+    pub fn ended(&self) -> Option<ControlHash> {
+        self.closed.or(self.outdated)
+    }
 }
 
 /// An offer of membership and what became of it.
@@ -219,6 +236,8 @@ pub enum ReductionScope {
     Device(DeviceKey),
     /// One writer's.
     Writer(WriterKey),
+    /// Those that a device had when it was declared stale.
+    Stale(DeviceKey),
 }
 
 impl Reduction {
@@ -228,6 +247,9 @@ impl Reduction {
             ReductionScope::User(user) => user == writer.user,
             ReductionScope::Device(device) => device == writer.device,
             ReductionScope::Writer(key) => key == writer.key,
+            ReductionScope::Stale(device) => {
+                device == writer.device && writer.outdated == Some(self.entry)
+            }
         }
     }
 
@@ -289,6 +311,9 @@ pub enum Rejection {
     /// The user, device, writer or invite is in the context already.
     #[error("what it introduces is there already")]
     AlreadyThere,
+    /// Only a recovery device of the user may do it.
+    #[error("only the recovery sheet may do that: a device in use is outranked by it")]
+    NeedsRecovery,
     /// The context would be left without an owner.
     #[error("it would leave the context without an owner")]
     LastOwner,
@@ -447,6 +472,7 @@ impl Roster {
                 .device(device)
                 .is_none_or(|device| device.revoked == Some(reduction.entry)),
             ReductionScope::Writer(_) => writer.closed == Some(reduction.entry),
+            ReductionScope::Stale(_) => writer.outdated == Some(reduction.entry),
         }
     }
 

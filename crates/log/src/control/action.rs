@@ -5,7 +5,7 @@
 
 mod codec;
 
-pub use codec::{BRANCHES_MAX, CUT_OFFS_MAX};
+pub use codec::{BRANCHES_MAX, CHECKPOINTS_MAX, CUT_OFFS_MAX};
 
 use aeroedge_ids::{
     CompartmentId, ContextId, ControlHash, DeviceKey, EntryHash, InviteKey, Millis, SealingKey,
@@ -54,6 +54,13 @@ pub enum Action {
     WrapKeys(Vec<EpochWraps>),
     /// Says only that the author has seen the parents; joins concurrent heads.
     Acknowledge,
+    /// The state of a compartment at some point, as the author's device has it.
+    Checkpoint(Checkpoint),
+    /// The author's device has the same state as these checkpoints at their points; ascending, by the control entries that
+    /// made them.
+    AcknowledgeCheckpoints(Vec<ControlHash>),
+    /// A device was away for too long: nobody waits for it any more. It returns with a new writer.
+    DeclareStale(DeclareStale),
     /// Something a newer program does.
     Unknown {
         /// Its number.
@@ -136,10 +143,65 @@ pub struct AddDevice {
     pub sealing: SealingKey,
     /// Its first writer.
     pub writer: NewWriter,
+    /// What it is for.
+    pub kind: DeviceKind,
     /// Ed25519 by the new device over [`AddDevice::message`].
     pub device_proof: [u8; 64],
     /// Epoch keys sealed to it.
     pub wraps: Vec<EpochWraps>,
+}
+
+/// What a device is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DeviceKind {
+    /// Used day by day.
+    Everyday,
+    /// Keys on a sheet of paper. It never acknowledges anything, may shut out the other devices of its user and cannot
+    /// be shut out by them.
+    Recovery,
+}
+
+impl DeviceKind {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Everyday => 0,
+            Self::Recovery => 1,
+        }
+    }
+
+    pub(crate) fn from_code(code: u64) -> Option<Self> {
+        match code {
+            0 => Some(Self::Everyday),
+            1 => Some(Self::Recovery),
+            _ => None,
+        }
+    }
+}
+
+/// The state of a compartment at one point, sealed in the author's log there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Of which compartment.
+    pub compartment: CompartmentId,
+    /// What names the point: the hash of the positions in all logs up to which the state goes.
+    pub positions: [u8; 32],
+    /// The hash of the state's canonical bytes.
+    pub state: [u8; 32],
+    /// The author's writer in whose log it is sealed.
+    pub writer: WriterKey,
+    /// The entry with its first part.
+    pub first: Seq,
+    /// The entry with its last part.
+    pub last: Seq,
+}
+
+/// Stops waiting for a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclareStale {
+    /// The device.
+    pub device: DeviceKey,
+    /// How far each of its logs counts.
+    pub cut_offs: Vec<CutOff>,
 }
 
 /// Shuts a device out.
@@ -253,6 +315,7 @@ impl AddDevice {
         device: DeviceKey,
         sealing: SealingKey,
         writer: WriterKey,
+        kind: DeviceKind,
     ) -> Vec<u8> {
         [
             DEVICE_DOMAIN,
@@ -261,6 +324,7 @@ impl AddDevice {
             &device.0,
             &sealing.0,
             &writer.0,
+            &[kind.code()],
         ]
         .concat()
     }
@@ -283,6 +347,9 @@ impl Action {
             Self::StartEpoch(_) => 11,
             Self::WrapKeys(_) => 12,
             Self::Acknowledge => 13,
+            Self::Checkpoint(_) => 14,
+            Self::AcknowledgeCheckpoints(_) => 15,
+            Self::DeclareStale(_) => 16,
             Self::Unknown { number, .. } => *number,
         }
     }
@@ -320,6 +387,7 @@ impl Action {
                 added.device,
                 added.sealing,
                 added.writer.key,
+                added.kind,
             );
             if !is_signed_by(&added.device.0, &message, &added.device_proof) {
                 return Err(ControlError::Proof("new device"));

@@ -101,22 +101,22 @@ impl History {
         let writer = then
             .writer(claim.writer)
             .ok_or(Refusal::NotAWriter(claim.writer))?;
-        if now.writer(claim.writer).is_none() {
-            return Err(Refusal::NotAWriter(claim.writer));
-        }
+        let known = now
+            .writer(claim.writer)
+            .ok_or(Refusal::NotAWriter(claim.writer))?;
         let device = then
             .device(writer.device)
             .ok_or(Refusal::NotAWriter(claim.writer))?;
         let member = then
             .member(writer.user)
             .ok_or(Refusal::NotAWriter(claim.writer))?;
-        if let Some(shut_out) = writer.closed.or(device.revoked).or(member.removed) {
+        if let Some(shut_out) = writer.ended().or(device.revoked).or(member.removed) {
             return Err(Refusal::ShutOut(shut_out));
         }
         let mut rights = member.rights.clone();
         for reduction in now
             .reductions()
-            .filter(|reduction| reduction.concerns(writer))
+            .filter(|reduction| reduction.concerns(known))
         {
             if then.has_reduction(reduction.entry)
                 || reduction.spares(claim.writer, claim.compartment, claim.seq, chain)

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use aeroedge_ids::{ControlHash, DeviceKey, InviteKey, Millis, SealingKey, UserId, WriterKey};
+use aeroedge_ids::{ControlHash, DeviceKey, InviteKey, Millis, UserId, WriterKey};
 
 use super::{
     Compartment, Device, Epoch, Invite, Member, Reduction, ReductionScope, Rejection, Roster,
@@ -13,8 +13,8 @@ use super::{
 };
 use crate::compartment::{Audience, Division};
 use crate::control::{
-    Action, AddDevice, ControlEntry, CutOff, EpochWraps, Genesis, InviteOffer, Join, NewWriter,
-    Rights, Role, SetRole, StartEpoch,
+    Action, AddDevice, ControlEntry, CutOff, DeclareStale, DeviceKind, EpochWraps, Genesis,
+    InviteOffer, Join, NewWriter, Rights, Role, SetRole, StartEpoch,
 };
 use crate::entry::WriterTag;
 
@@ -44,6 +44,7 @@ impl From<Rejection> for Refused {
 struct Author {
     user: UserId,
     device: DeviceKey,
+    kind: DeviceKind,
     rights: Rights,
 }
 
@@ -65,6 +66,7 @@ impl Roster {
             invites: BTreeMap::new(),
             compartments: BTreeMap::new(),
             epochs: BTreeMap::new(),
+            checkpoints: BTreeMap::new(),
             reductions: Vec::new(),
             reduced_by: BTreeSet::new(),
             rejected: BTreeMap::new(),
@@ -126,7 +128,7 @@ impl Roster {
                 Arc::make_mut(invite).voided.push(entry.hash());
             }
             Action::SetRole(change) => self.set_role(entry, &author, change)?,
-            Action::AddDevice(added) => self.add_device(entry, &author, added)?,
+            Action::AddDevice(added) => self.add_device(entry, &author, added, causality)?,
             Action::RevokeDevice(revoked) => {
                 self.revoke_device(entry, &author, revoked.device, &revoked.cut_offs)?;
             }
@@ -134,13 +136,21 @@ impl Roster {
                 self.remove_member(entry, &author, removed.user, &removed.cut_offs)?;
             }
             Action::OpenWriter(opened) => {
-                self.open_writer(entry, author.user, author.device, opened)?;
+                self.open_writer(entry, author.device, opened, causality)?;
             }
             Action::CloseWriter { writer, cut_offs } => {
                 self.close_writer(entry, &author, *writer, cut_offs)?;
             }
             Action::StartEpoch(started) => self.start_epoch(entry, &author, started, causality)?,
             Action::WrapKeys(epochs) => self.wrap_keys(epochs),
+            Action::Checkpoint(checkpoint) => {
+                let role = author.rights.role;
+                self.make_checkpoint(entry.hash(), author.device, role, checkpoint)?;
+            }
+            Action::AcknowledgeCheckpoints(checkpoints) => {
+                self.acknowledge(author.device, checkpoints)?;
+            }
+            Action::DeclareStale(stale) => self.declare_stale(entry, &author, stale)?,
         }
         Ok(())
     }
@@ -150,6 +160,7 @@ impl Roster {
         Ok(Author {
             user: member.user,
             device: device.key,
+            kind: device.kind,
             rights: member.rights.clone(),
         })
     }
@@ -160,13 +171,17 @@ impl Roster {
             self.add_compartment(Audience::Staff);
         }
         self.add_member(entry, genesis.user, Rights::of(Role::Owner), None);
-        self.introduce_device(
-            entry,
-            genesis.user,
-            entry.author(),
-            genesis.sealing,
-            genesis.writer.key,
-        );
+        let device = Device {
+            key: entry.author(),
+            user: genesis.user,
+            sealing: genesis.sealing,
+            since: entry.hash(),
+            kind: DeviceKind::Everyday,
+            revoked: None,
+            stale: None,
+        };
+        self.devices.insert(device.key, device);
+        self.introduce_writer(device.since, &device, genesis.writer.key, None);
     }
 
     fn invite_member(
@@ -245,13 +260,16 @@ impl Roster {
         }
         let rights = invite.rights.clone();
         self.add_member(entry, join.user, rights, Some(join.invite));
-        self.introduce_device(
-            entry,
-            join.user,
-            entry.author(),
-            join.sealing,
-            join.writer.key,
-        );
+        let device = Device {
+            key: entry.author(),
+            user: join.user,
+            sealing: join.sealing,
+            since: entry.hash(),
+            kind: DeviceKind::Everyday,
+            revoked: None,
+            stale: None,
+        };
+        self.introduce_device(device, join.writer.key, causality);
         self.wrap_keys(&join.wraps);
         if let Some(invite) = self.invites.get_mut(&join.invite) {
             Arc::make_mut(invite).joins.push(entry.hash());
@@ -316,20 +334,31 @@ impl Roster {
         entry: &ControlEntry,
         author: &Author,
         added: &AddDevice,
+        causality: &impl Causality,
     ) -> Result<(), Rejection> {
         if added.user != author.user {
             return Err(Rejection::NoRight);
         }
+        // Else whoever finds a phone would make a sheet of their own.
+        if added.kind == DeviceKind::Recovery
+            && author.kind != DeviceKind::Recovery
+            && self.has_recovery(added.user)
+        {
+            return Err(Rejection::NeedsRecovery);
+        }
         if self.devices.contains_key(&added.device) || self.is_writer_taken(&added.writer.key) {
             return Err(Rejection::AlreadyThere);
         }
-        self.introduce_device(
-            entry,
-            added.user,
-            added.device,
-            added.sealing,
-            added.writer.key,
-        );
+        let device = Device {
+            key: added.device,
+            user: added.user,
+            sealing: added.sealing,
+            since: entry.hash(),
+            kind: added.kind,
+            revoked: None,
+            stale: None,
+        };
+        self.introduce_device(device, added.writer.key, causality);
         self.wrap_keys(&added.wraps);
         Ok(())
     }
@@ -344,14 +373,53 @@ impl Roster {
         let device = self
             .devices
             .get(&key)
-            .filter(|device| device.revoked.is_none());
-        let user = device.ok_or(Rejection::UnknownDevice)?.user;
+            .filter(|device| device.revoked.is_none())
+            .ok_or(Rejection::UnknownDevice)?;
+        let (user, kind) = (device.user, device.kind);
         self.may_administer(author, user)?;
+        if author.user == user
+            && kind == DeviceKind::Recovery
+            && author.kind != DeviceKind::Recovery
+        {
+            return Err(Rejection::NeedsRecovery);
+        }
         let lost = self.audiences_of(user);
         self.expose(entry.hash(), &lost);
         self.reduce(entry.hash(), ReductionScope::Device(key), None, cut_offs);
         if let Some(device) = self.devices.get_mut(&key) {
             device.revoked = Some(entry.hash());
+        }
+        Ok(())
+    }
+
+    /// Nobody is shut out by it: only the logs that the device has now are cut off, and nobody waits for it.
+    fn declare_stale(
+        &mut self,
+        entry: &ControlEntry,
+        author: &Author,
+        declared: &DeclareStale,
+    ) -> Result<(), Rejection> {
+        let key = declared.device;
+        let user = self
+            .devices
+            .get(&key)
+            .filter(|device| device.revoked.is_none() && device.stale.is_none())
+            .ok_or(Rejection::UnknownDevice)?
+            .user;
+        self.may_administer(author, user)?;
+        self.reduce(
+            entry.hash(),
+            ReductionScope::Stale(key),
+            None,
+            &declared.cut_offs,
+        );
+        if let Some(device) = self.devices.get_mut(&key) {
+            device.stale = Some(entry.hash());
+        }
+        for writer in self.writers.values_mut() {
+            if writer.device == key && writer.outdated.is_none() {
+                writer.outdated = Some(entry.hash());
+            }
         }
         Ok(())
     }
@@ -384,22 +452,26 @@ impl Roster {
     fn open_writer(
         &mut self,
         entry: &ControlEntry,
-        user: UserId,
         device: DeviceKey,
         opened: &NewWriter,
+        causality: &impl Causality,
     ) -> Result<(), Rejection> {
         if self.is_writer_taken(&opened.key) {
             return Err(Rejection::AlreadyThere);
         }
-        let writer = Writer {
-            key: opened.key,
-            device,
-            user,
-            since: entry.hash(),
-            closed: None,
-        };
-        self.tags.insert(WriterTag::of(&opened.key), opened.key);
-        self.writers.insert(opened.key, writer);
+        // A device that has heard that nobody waits for it returns with its new writer.
+        let outdated = self
+            .reductions
+            .iter()
+            .filter(|reduction| reduction.scope == ReductionScope::Stale(device))
+            .map(|reduction| reduction.entry)
+            .find(|stale| !causality.saw(entry.hash(), *stale));
+        let device = self.devices.get_mut(&device).ok_or(Rejection::NotAMember)?;
+        if outdated.is_none() {
+            device.stale = None;
+        }
+        let device = *device;
+        self.introduce_writer(entry.hash(), &device, opened.key, outdated);
         Ok(())
     }
 
@@ -521,36 +593,29 @@ impl Roster {
         self.writers.contains_key(writer) || self.tags.contains_key(&tag)
     }
 
-    fn introduce_device(
+    fn introduce_device(&mut self, device: Device, writer: WriterKey, causality: &impl Causality) {
+        self.devices.insert(device.key, device);
+        self.begin_with_checkpoints(device.since, device.key, causality);
+        self.introduce_writer(device.since, &device, writer, None);
+    }
+
+    fn introduce_writer(
         &mut self,
-        entry: &ControlEntry,
-        user: UserId,
-        key: DeviceKey,
-        sealing: SealingKey,
-        writer: WriterKey,
+        since: ControlHash,
+        device: &Device,
+        key: WriterKey,
+        outdated: Option<ControlHash>,
     ) {
-        let since = entry.hash();
-        self.devices.insert(
+        let writer = Writer {
             key,
-            Device {
-                key,
-                user,
-                sealing,
-                since,
-                revoked: None,
-            },
-        );
-        self.tags.insert(WriterTag::of(&writer), writer);
-        self.writers.insert(
-            writer,
-            Writer {
-                key: writer,
-                device: key,
-                user,
-                since,
-                closed: None,
-            },
-        );
+            device: device.key,
+            user: device.user,
+            since,
+            closed: None,
+            outdated,
+        };
+        self.tags.insert(WriterTag::of(&key), key);
+        self.writers.insert(key, writer);
     }
 
     fn add_compartment(&mut self, audience: Audience) {
@@ -576,6 +641,12 @@ impl Roster {
         } else {
             Err(Rejection::NoRight)
         }
+    }
+
+    fn has_recovery(&self, user: UserId) -> bool {
+        self.devices.values().any(|device| {
+            device.user == user && device.kind == DeviceKind::Recovery && device.revoked.is_none()
+        })
     }
 
     fn audiences_of(&self, user: UserId) -> Vec<Audience> {

@@ -12,5 +12,6 @@ mod hostile;
 mod joining;
 mod laws;
 mod measured;
+mod past;
 mod vectors;
 mod world;

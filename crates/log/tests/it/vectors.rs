@@ -17,7 +17,8 @@ use aeroedge_log::context::{
     start_epoch, wrap_owed,
 };
 use aeroedge_log::control::{
-    Action, ControlEntry, CutOff, RemoveMember, RevokeDevice, Role, SetRole,
+    Action, Checkpoint, ControlEntry, CutOff, DeclareStale, RemoveMember, RevokeDevice, Role,
+    SetRole,
 };
 use aeroedge_log::entry::{Body, EntryFields, EntryRef, Opener, Sealer, Seen, WriterTag};
 use aeroedge_log::head::Head;
@@ -284,9 +285,33 @@ fn control() -> Value {
         ),
         (
             &owner,
-            Action::RevokeDevice(RevokeDevice {
+            Action::Checkpoint(Checkpoint {
+                compartment: Audience::Staff.compartment(entered.context),
+                positions: counting(0x51),
+                state: counting(0x61),
+                writer: owner_writer.key(),
+                first: Seq(3),
+                last: Seq(300),
+            }),
+        ),
+        (
+            &owner,
+            Action::DeclareStale(DeclareStale {
                 device: phone.device(),
                 cut_offs: Vec::new(),
+            }),
+        ),
+        (
+            &owner,
+            Action::RevokeDevice(RevokeDevice {
+                device: phone.device(),
+                cut_offs: vec![
+                    CutOff {
+                        seq: Seq(60_000),
+                        ..cut_off
+                    },
+                    cut_off,
+                ],
             }),
         ),
         (
@@ -302,6 +327,16 @@ fn control() -> Value {
         let entry = act(&history, by, next(), action);
         record(&mut history, entry);
     }
+    let checkpoint = history
+        .roster()
+        .unwrap()
+        .checkpoints()
+        .next()
+        .unwrap()
+        .entry;
+    let acknowledged = Action::AcknowledgeCheckpoints(vec![checkpoint]);
+    let entry = act(&history, &teacher, next(), acknowledged);
+    record(&mut history, entry);
     let rotation = start_epoch(&history, &owner, Audience::Everyone, next(), &mut rng).unwrap();
     record(&mut history, rotation);
     let owner_ring = ring(&history, &owner);
@@ -466,7 +501,10 @@ fn the_pinned_bytes_are_read_as_they_were_meant() {
     }
     numbers.sort_unstable();
     numbers.dedup();
-    assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 4000]);
+    assert_eq!(
+        numbers,
+        [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 4000]
+    );
     let roster = history.roster().unwrap();
     let rejected: Vec<_> = roster.rejected().keys().map(|hash| hex(hash.0)).collect();
     assert_eq!(json!(rejected), control["rejected"]);

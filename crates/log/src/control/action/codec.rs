@@ -6,8 +6,8 @@ use aeroedge_ids::{
 };
 
 use super::{
-    Action, AddDevice, CutOff, EpochWraps, Genesis, InviteOffer, Join, NewWriter, RemoveMember,
-    RevokeDevice, SetRole, StartEpoch,
+    Action, AddDevice, Checkpoint, CutOff, DeclareStale, DeviceKind, EpochWraps, Genesis,
+    InviteOffer, Join, NewWriter, RemoveMember, RevokeDevice, SetRole, StartEpoch,
 };
 use crate::bytes::{DecodeError, Reader, Writer, strictly_ascending};
 use crate::compartment::{Audience, Division};
@@ -20,6 +20,8 @@ const PURPOSE_MAX: usize = 32;
 pub const CUT_OFFS_MAX: usize = 8192;
 /// The most branches of one log that the cut-offs of one action may name.
 pub const BRANCHES_MAX: usize = 16;
+/// The most checkpoints that one action acknowledges.
+pub const CHECKPOINTS_MAX: usize = 4096;
 
 impl Action {
     pub(in crate::control) fn encode(&self) -> Vec<u8> {
@@ -63,11 +65,12 @@ impl Action {
                 encode_cut_offs(&mut writer, &change.cut_offs);
             }
             Self::AddDevice(added) => {
-                writer.array(7);
+                writer.array(8);
                 writer.bin(&added.user.0);
                 writer.bin(&added.device.0);
                 writer.bin(&added.sealing.0);
                 encode_writer(&mut writer, &added.writer);
+                writer.uint(u64::from(added.kind.code()));
                 writer.bin(&added.device_proof);
                 encode_epoch_wraps(&mut writer, &added.wraps);
             }
@@ -107,6 +110,27 @@ impl Action {
                 encode_epoch_wraps(&mut writer, epochs);
             }
             Self::Acknowledge => writer.array(0),
+            Self::Checkpoint(checkpoint) => {
+                writer.array(6);
+                writer.bin(&checkpoint.compartment.0);
+                writer.bin(&checkpoint.positions);
+                writer.bin(&checkpoint.state);
+                writer.bin(&checkpoint.writer.0);
+                writer.uint(checkpoint.first.0);
+                writer.uint(checkpoint.last.0);
+            }
+            Self::AcknowledgeCheckpoints(checkpoints) => {
+                writer.array(1);
+                writer.array(checkpoints.len());
+                for checkpoint in checkpoints {
+                    writer.bin(&checkpoint.0);
+                }
+            }
+            Self::DeclareStale(stale) => {
+                writer.array(2);
+                writer.bin(&stale.device.0);
+                encode_cut_offs(&mut writer, &stale.cut_offs);
+            }
             Self::Unknown { body, .. } => writer.bytes.extend_from_slice(body),
         }
         writer.bytes
@@ -162,12 +186,14 @@ impl Action {
                 })
             }
             6 => {
-                reader.array_of(7)?;
+                reader.array_of(8)?;
                 Self::AddDevice(AddDevice {
                     user: UserId(reader.bytes()?),
                     device: DeviceKey(reader.bytes()?),
                     sealing: SealingKey(reader.bytes()?),
                     writer: decode_writer(&mut reader)?,
+                    kind: DeviceKind::from_code(reader.uint()?)
+                        .ok_or(DecodeError::OutOfRange("kind of device"))?,
                     device_proof: reader.bytes()?,
                     wraps: decode_epoch_wraps(&mut reader)?,
                 })
@@ -215,6 +241,39 @@ impl Action {
             13 => {
                 reader.array_of(0)?;
                 Self::Acknowledge
+            }
+            14 => {
+                reader.array_of(6)?;
+                let checkpoint = Checkpoint {
+                    compartment: CompartmentId(reader.bytes()?),
+                    positions: reader.bytes()?,
+                    state: reader.bytes()?,
+                    writer: WriterKey(reader.bytes()?),
+                    first: Seq(reader.uint()?),
+                    last: Seq(reader.uint()?),
+                };
+                if checkpoint.first == Seq::NONE || checkpoint.last < checkpoint.first {
+                    return Err(DecodeError::OutOfRange("place of a checkpoint"));
+                }
+                Self::Checkpoint(checkpoint)
+            }
+            15 => {
+                reader.array_of(1)?;
+                let mut checkpoints = Vec::new();
+                for _ in 0..reader.array_up_to(CHECKPOINTS_MAX, "number of checkpoints")? {
+                    checkpoints.push(ControlHash(reader.bytes()?));
+                }
+                if !strictly_ascending(&checkpoints) {
+                    return Err(DecodeError::NotCanonical);
+                }
+                Self::AcknowledgeCheckpoints(checkpoints)
+            }
+            16 => {
+                reader.array_of(2)?;
+                Self::DeclareStale(DeclareStale {
+                    device: DeviceKey(reader.bytes()?),
+                    cut_offs: decode_cut_offs(&mut reader)?,
+                })
             }
             _ => {
                 return Ok(Self::Unknown {
