@@ -14,6 +14,7 @@ use aeroedge_replica::{
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::group::Group;
 use crate::keys::KeyStore;
 use crate::membership::Joining;
 use crate::merging::{Vectors, Waiting};
@@ -62,6 +63,7 @@ pub struct Device {
     pub(crate) sealer: Sealer,
     pub(crate) opener: Opener,
     pub(crate) own_logs: OwnLogs,
+    pub(crate) group: Group,
     pub(crate) vectors: Vectors,
     pub(crate) waiting: BTreeMap<(CompartmentId, WriterKey), Waiting>,
     /// Position in the stored control entries up to which `contexts` reads.
@@ -90,8 +92,11 @@ pub enum DeviceError {
     #[error("the database could not be brought up to date")]
     Schema(#[from] SchemaError),
     /// The engine's tables.
-    #[error("the merge engine could not be started")]
+    #[error("the merge engine could not be used")]
     Engine(#[source] Box<dyn Error + Send + Sync>),
+    /// Writes that were to be committed together were not.
+    #[error("what was written together was rolled back, run it again: {0}")]
+    GroupLost(String),
     /// The keys.
     #[error("the keys could not be loaded")]
     Keys(#[source] Box<dyn Error + Send + Sync>),
@@ -110,6 +115,12 @@ pub enum DeviceError {
     /// SQLite said no.
     #[error("the database could not be used")]
     Sqlite(#[from] rusqlite::Error),
+}
+
+impl From<StorageError> for DeviceError {
+    fn from(error: StorageError) -> Self {
+        Self::Engine(Box::new(error))
+    }
 }
 
 impl Device {
@@ -168,6 +179,7 @@ impl Device {
             sealer: Sealer::new().map_err(|_| DeviceError::Memory)?,
             opener: Opener::new().map_err(|_| DeviceError::Memory)?,
             own_logs: OwnLogs::default(),
+            group: Group::default(),
             vectors: Vectors::new(),
             waiting: BTreeMap::new(),
             control_read: 0,
@@ -235,6 +247,7 @@ impl Device {
 
     /// Takes note of what other processes did to the database. Returns whether they did anything; cheap if not.
     pub fn refresh(&mut self) -> Result<bool, DeviceError> {
+        self.commit_held_back()?;
         let version = self
             .connection()
             .prepare_cached("PRAGMA data_version")?

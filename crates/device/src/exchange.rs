@@ -223,6 +223,7 @@ impl Device {
         batches: &[(ContextId, CompartmentId, Vec<Run>)],
         now: Millis,
     ) -> Result<Received, ReceiveError> {
+        self.commit_held_back()?;
         self.own_logs.forget();
         let mut poisoned: BTreeMap<(LogNumber, aeroedge_ids::Seq), (aeroedge_ids::Seq, String)> =
             BTreeMap::new();

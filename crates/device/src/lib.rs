@@ -13,6 +13,7 @@ mod clocks;
 mod device;
 mod digest;
 mod exchange;
+mod group;
 mod intake;
 mod keys;
 mod membership;

@@ -98,6 +98,17 @@ pub enum SealingError {
     OwnEntriesWait,
 }
 
+/// How a transaction is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Commit {
+    /// At once.
+    Alone,
+    /// With others, of which it is the first.
+    AsFirst,
+    /// With others that were before it.
+    AsLater,
+}
+
 /// Seals for one transaction.
 pub(crate) struct Sealing<'a, R: CryptoRng> {
     pub(crate) contexts: &'a BTreeMap<ContextId, ContextState>,
@@ -110,6 +121,8 @@ pub(crate) struct Sealing<'a, R: CryptoRng> {
     pub(crate) built: Millis,
     pub(crate) sealer: &'a mut Sealer,
     pub(crate) own_logs: &'a mut OwnLogs,
+    /// How this transaction will be committed.
+    pub(crate) commit: Commit,
     pub(crate) rng: &'a mut R,
 }
 
@@ -121,7 +134,10 @@ impl<R: CryptoRng> Journal for Sealing<'_, R> {
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         clocks::check_program(self.now, self.built).map_err(SealingError::Clock)?;
         clocks::check_stamp(self.now, transaction.hlc).map_err(SealingError::Clock)?;
-        self.own_logs.check(connection)?;
+        // Once a group has begun, nobody else can have written.
+        if self.commit != Commit::AsLater {
+            self.own_logs.check(connection)?;
+        }
         let mut id = [0; 16];
         self.rng.fill_bytes(&mut id);
         let mut touched = Vec::with_capacity(transaction.changes.len());
@@ -209,8 +225,11 @@ impl<R: CryptoRng> Sealing<'_, R> {
         }
         log.merged = log.tail;
         log.merged_hlc = hlc;
-        log.save(connection)?;
-        self.own_logs.keep(log);
+        let is_saved = self.commit == Commit::Alone;
+        if is_saved {
+            log.save(connection)?;
+        }
+        self.own_logs.note(log, is_saved);
         Ok(())
     }
 
@@ -235,7 +254,7 @@ impl<R: CryptoRng> Sealing<'_, R> {
         compartment: CompartmentId,
         writer: WriterKey,
     ) -> Result<(LogRow, Vec<Seen>), JournalError> {
-        if let Some(log) = self.own_logs.take(compartment) {
+        if let Some(log) = self.own_logs.known(compartment) {
             return Ok((log, Vec::new()));
         }
         let mut log = stored::find_or_start(

@@ -3,13 +3,11 @@
 use std::error::Error;
 
 use aeroedge_ids::Millis;
-use aeroedge_log::head::Head;
 use aeroedge_replica::{Transaction, TransactionError};
 use rand::CryptoRng;
 
-use crate::device::{Device, DeviceError};
+use crate::device::Device;
 use crate::sealing::{Sealing, SealingError};
-use crate::stored;
 
 /// The write did not happen: neither row nor entry is there.
 #[derive(Debug, thiserror::Error)]
@@ -41,14 +39,15 @@ pub enum WriteError<E> {
 
 impl Device {
     /// Runs `change` in a transaction. When it returns, rows and entries are committed together; they are safe from a power cut, and
-    /// leave this device, after [`Device::make_durable`].
+    /// leave this device, after [`Device::make_durable`]. In a group (see [`Device::begin_group`]) that is also when they are committed.
     pub fn write<T, E>(
         &mut self,
         now: Millis,
         rng: &mut impl CryptoRng,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, WriteError<E>> {
-        self.refresh()
+        let commit = self
+            .prepare_write()
             .map_err(|error| WriteError::Storage(Box::new(error)))?;
         let mut journal = Sealing {
             contexts: &self.contexts,
@@ -61,10 +60,15 @@ impl Device {
             built: self.built,
             sealer: &mut self.sealer,
             own_logs: &mut self.own_logs,
+            commit,
             rng,
         };
         let outcome = self.replica.transaction_with(now, &mut journal, change);
-        if outcome.is_err() {
+        if outcome.is_ok() {
+            self.own_logs.accept();
+        } else if self.replica.is_group_open() {
+            self.own_logs.reject();
+        } else {
             self.own_logs.forget();
         }
         match outcome {
@@ -83,58 +87,6 @@ impl Device {
             )),
             Err(TransactionError::Schema(error)) => Err(WriteError::Storage(Box::new(error))),
             Err(TransactionError::Storage(error)) => Err(WriteError::Storage(Box::new(error))),
-        }
-    }
-
-    /// Makes every commit so far durable with one fsync, what came from peers too, and signs the heads of own logs that
-    /// grew. Returns whether any did.
-    ///
-    /// The heads are part of the synchronous transaction itself; see decision 0006 for why that is enough.
-    pub fn make_durable(&mut self) -> Result<bool, DeviceError> {
-        if !self.took_in && stored::written_unsigned(self.connection())?.is_empty() {
-            return Ok(false);
-        }
-        self.connection()
-            .execute_batch("PRAGMA synchronous = FULL")?;
-        let outcome = self.sign_heads();
-        self.connection()
-            .execute_batch("PRAGMA synchronous = NORMAL")?;
-        if outcome.is_ok() {
-            self.took_in = false;
-        }
-        outcome
-    }
-
-    fn sign_heads(&mut self) -> Result<bool, DeviceError> {
-        self.own_logs.forget();
-        let connection = self.replica.connection();
-        connection.execute_batch("BEGIN IMMEDIATE")?;
-        let sign = || -> rusqlite::Result<bool> {
-            let mut any = false;
-            for mut log in stored::written_unsigned(connection)? {
-                let Some(secret) = self.secrets.writer_by_key(log.writer) else {
-                    continue;
-                };
-                let head = Head::sign(log.compartment, log.tail, log.tail_hash, secret);
-                log.vouch(connection, log.tail, &head.signature)?;
-                log.save(connection)?;
-                any = true;
-            }
-            if !any {
-                // A transaction that changes nothing syncs nothing.
-                stored::rewrite_something(connection)?;
-            }
-            Ok(any)
-        };
-        match sign() {
-            Ok(any) => {
-                connection.execute_batch("COMMIT")?;
-                Ok(any)
-            }
-            Err(error) => {
-                connection.execute_batch("ROLLBACK")?;
-                Err(error.into())
-            }
         }
     }
 }

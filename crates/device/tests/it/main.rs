@@ -6,6 +6,7 @@ mod clocks;
 mod club;
 mod exchanging;
 mod forging;
+mod groups;
 mod joining;
 mod leaks;
 mod people;
