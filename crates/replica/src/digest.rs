@@ -3,6 +3,7 @@
 //! Everything goes in by name and in canonical form: column names, not numbers; writer keys, not their local numbers; rows
 //! in the order of their keys, not of their slots.
 
+use aeroedge_crdt::life::Life;
 use aeroedge_crdt::msgpack::{write_bytes, write_text, write_unsigned};
 use aeroedge_crdt::value::Value;
 use aeroedge_ids::WriterKey;
@@ -190,10 +191,15 @@ impl Fingerprint<'_> {
             write_text(&mut bytes, &row.get::<_, String>(0)?);
             write_text(&mut bytes, &row.get::<_, String>(1)?);
             bytes.extend_from_slice(&row.get::<_, Vec<u8>>(2)?);
-            write_text(&mut bytes, &row.get::<_, String>(3)?);
-            write_unsigned(&mut bytes, row.get::<_, i64>(4)? as u64);
-            write_unsigned(&mut bytes, row.get::<_, i64>(5)? as u64);
-            write_bytes(&mut bytes, &row.get::<_, [u8; 32]>(6)?);
+            let column: String = row.get(3)?;
+            write_text(&mut bytes, &column);
+            let life = Life::from_number(row.get::<_, i64>(4)? as u64);
+            write_unsigned(&mut bytes, life.number());
+            // That a row lives has no stamp of its own, here as little as in a table.
+            if !column.is_empty() || !life.is_alive() {
+                write_unsigned(&mut bytes, row.get::<_, i64>(5)? as u64);
+                write_bytes(&mut bytes, &row.get::<_, [u8; 32]>(6)?);
+            }
             bytes.extend_from_slice(&row.get::<_, Vec<u8>>(7)?);
             self.history.update(&bytes);
         }

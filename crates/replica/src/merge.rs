@@ -4,6 +4,7 @@
 //! is skipped without being read. One that is malformed or names another compartment changes nothing.
 
 mod again;
+mod image;
 mod rows;
 mod seen;
 mod table;

@@ -153,3 +153,14 @@ pub(crate) fn frontier(
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
+
+/// Forgets how far writers were merged in a compartment.
+pub(crate) fn forget_reached(
+    connection: &Connection,
+    compartment: Option<&CompartmentId>,
+) -> Result<(), StorageError> {
+    connection
+        .prepare_cached("DELETE FROM replica_frontier WHERE compartment = ?1")?
+        .execute([compartment_bytes(compartment)])?;
+    Ok(())
+}

@@ -106,7 +106,7 @@ impl Merging<'_> {
     }
 
     /// The merged table of a name and key columns.
-    fn place_of(&self, table: &str, keys: &str) -> Option<usize> {
+    pub(super) fn place_of(&self, table: &str, keys: &str) -> Option<usize> {
         let place = self.engine.tables.by_name(table)?;
         (joined_names(&self.engine.tables.all[place].key_names) == keys).then_some(place)
     }

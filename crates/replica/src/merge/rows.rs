@@ -36,6 +36,14 @@ impl RowSet {
         Ok(())
     }
 
+    /// Adds one row; `names` are those of the key columns, each followed by a line feed.
+    pub(super) fn add_key(&mut self, table: &str, names: &str, key: Vec<u8>) {
+        self.by_table
+            .entry((table.to_owned(), names.to_owned()))
+            .or_default()
+            .insert(key);
+    }
+
     /// The number of rows.
     pub fn len(&self) -> usize {
         self.by_table.values().map(BTreeSet::len).sum()

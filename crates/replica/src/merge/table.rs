@@ -123,6 +123,14 @@ impl<'c> TableMerge<'c> {
         Ok(())
     }
 
+    /// Keeps an open conflict that another replica has found.
+    pub(crate) fn keep_losing(&mut self, key: &[u8], losing: Losing) -> Result<(), StorageError> {
+        if self.table.policy == Policy::Silent {
+            return Ok(());
+        }
+        self.conflicts.add(key, losing)
+    }
+
     /// Whether a row of this key lives here.
     pub(crate) fn knows(&mut self, key: &[u8]) -> Result<bool, StorageError> {
         self.look_up(key)

@@ -1,6 +1,7 @@
 //! The merge laws: whatever replicas do, and in whatever causal order, grouping and repetition their changes arrive, those
 //! that merged the same changes are equal in every row, clock, tombstone and open conflict.
 
+mod images;
 mod operations;
 mod schemas;
 mod taken_back;

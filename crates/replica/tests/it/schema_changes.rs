@@ -1,7 +1,9 @@
 //! Old and new programs share data: unknown columns and tables wait, adopted rows travel.
 
+use std::collections::BTreeMap;
+
 use aeroedge_ids::Millis;
-use aeroedge_replica::{MergeError, Merged};
+use aeroedge_replica::{DEFAULT_SCOPE, ImageError, MergeError, Merged};
 
 use crate::support::{Log, Peer};
 
@@ -226,4 +228,73 @@ fn an_error_in_a_session_rolls_all_of_it_back() {
         one.replica.digest(None).unwrap(),
         two.replica.digest(None).unwrap()
     );
+}
+
+fn take_over(peer: &mut Peer, image: &[u8]) -> Result<(), ImageError> {
+    let taken = peer.replica.merging(|merging| {
+        merging.apply_image(&DEFAULT_SCOPE, image, &BTreeMap::new())?;
+        Ok::<_, ImageError>(())
+    });
+    taken.map(|_| ())
+}
+
+#[test]
+fn an_old_and_a_new_program_write_the_same_image() {
+    let mut new = new_peer(1);
+    new.sql("INSERT INTO contact VALUES ('a', 'Amelia', '1'), ('bb', 'Bessie', '2'), ('c', 'Cora', '3')")
+        .unwrap();
+    new.sql(
+        "INSERT INTO visit VALUES (x'01', 'Atchison'), (x'0202', 'Derby'), (x'03', 'Lakehurst')",
+    )
+    .unwrap();
+    new.now += 10;
+    new.sql("UPDATE contact SET phone = '11' WHERE id = 'a'; DELETE FROM contact WHERE id = 'c'")
+        .unwrap();
+    new.sql(
+        "UPDATE visit SET place = 'Kansas' WHERE id = x'01'; DELETE FROM visit WHERE id = x'03'",
+    )
+    .unwrap();
+    let mut old = old_peer(2);
+    old.receive(&new.entries);
+    let image = new.replica.image(&DEFAULT_SCOPE).unwrap();
+    assert!(old.replica.image(&DEFAULT_SCOPE).unwrap() == image);
+
+    // Whoever takes it over waits for the same, and holds the same after the upgrade.
+    let mut other = old_peer(3);
+    take_over(&mut other, &image).unwrap();
+    assert_eq!(
+        other.replica.digest(None).unwrap(),
+        old.replica.digest(None).unwrap()
+    );
+    upgrade(&mut other);
+    assert_eq!(
+        other.replica.digest(None).unwrap(),
+        new.replica.digest(None).unwrap()
+    );
+    let mut newest = new_peer(4);
+    take_over(&mut newest, &image).unwrap();
+    assert_eq!(
+        newest.replica.digest(None).unwrap(),
+        new.replica.digest(None).unwrap()
+    );
+}
+
+#[test]
+fn a_conflict_that_the_program_has_no_place_for_is_refused_with_advice() {
+    let mut first = new_peer(1);
+    let mut second = new_peer(2);
+    first
+        .sql("INSERT INTO contact VALUES ('a', 'Amelia', '1')")
+        .unwrap();
+    second.receive(&first.entries);
+    first.sql("UPDATE contact SET phone = '2'").unwrap();
+    second.sql("UPDATE contact SET phone = '3'").unwrap();
+    second.receive(&first.entries);
+    let image = second.replica.image(&DEFAULT_SCOPE).unwrap();
+    let mut old = old_peer(3);
+    let nothing = old.replica.digest(None).unwrap();
+    let error = take_over(&mut old, &image).unwrap_err();
+    assert!(matches!(error, ImageError::UnknownColumn { .. }));
+    assert!(error.to_string().contains("contact.phone"), "{error}");
+    assert_eq!(old.replica.digest(None).unwrap(), nothing);
 }
