@@ -188,6 +188,7 @@ impl Device {
             built: Millis(0),
         };
         device.read_control()?;
+        device.finish_renewal(now)?;
         Ok(device)
     }
 

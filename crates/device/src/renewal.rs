@@ -22,46 +22,62 @@ impl Device {
         rng: &mut impl CryptoRng,
     ) -> Result<(), MembershipError> {
         self.refresh()?;
-        let hlc = self.next_control_stamp(now);
         let writer = WriterSecret::generate(rng);
+        let mut secrets = self.key_store.load().map_err(MembershipError::Keys)?;
+        for context in self.contexts.keys() {
+            secrets.add_writer(*context, writer.clone());
+        }
+        self.key_store
+            .save(&secrets)
+            .map_err(MembershipError::Keys)?;
+        self.announce_writer(&writer, now)?;
+        Ok(())
+    }
+
+    /// Ends what a crash cut short: the key of a new writer was saved, and the contexts do not know it yet.
+    pub(crate) fn finish_renewal(&mut self, now: Millis) -> Result<(), DeviceError> {
+        match self.secrets.writer_in_use().cloned() {
+            Some(writer) => self.announce_writer(&writer, now),
+            None => Ok(()),
+        }
+    }
+
+    /// Opens a writer in every context of this device that does not know it.
+    fn announce_writer(&mut self, writer: &WriterSecret, now: Millis) -> Result<(), DeviceError> {
+        let hlc = self.next_control_stamp(now);
+        let device = self.secrets.device();
         let entries: Vec<_> = self
             .contexts
-            .iter()
-            .map(|(id, state)| {
+            .values()
+            .filter(|state| {
+                state.roster.active_device(device).is_some()
+                    && state.roster.writer(writer.key()).is_none()
+            })
+            .map(|state| {
                 let opened = NewWriter {
                     key: writer.key(),
-                    proof: writer.prove(self.secrets.device()),
+                    proof: writer.prove(device),
                 };
-                let action = Action::OpenWriter(opened);
-                (
-                    *id,
-                    context::act(&state.history, &self.secrets, hlc, action),
+                context::act(
+                    &state.history,
+                    &self.secrets,
+                    hlc,
+                    Action::OpenWriter(opened),
                 )
             })
             .collect();
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.took_in = true;
         let connection = self.replica.connection();
         connection.execute_batch("BEGIN IMMEDIATE")?;
-        let outcome = (|| -> Result<(), MembershipError> {
-            let mut secrets = self.key_store.load().map_err(MembershipError::Keys)?;
-            for (context, _) in &entries {
-                secrets.add_writer(*context, writer.clone());
-            }
-            self.key_store
-                .save(&secrets)
-                .map_err(MembershipError::Keys)?;
-            for (_, entry) in &entries {
-                state::store(connection, entry)?;
-            }
-            Ok(())
-        })();
-        connection.execute_batch(if outcome.is_ok() {
-            "COMMIT"
-        } else {
-            "ROLLBACK"
-        })?;
-        outcome?;
-        self.read_control()?;
-        Ok(())
+        let stored = entries
+            .iter()
+            .try_for_each(|entry| state::store(connection, entry));
+        connection.execute_batch(if stored.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+        stored?;
+        self.read_control()
     }
 
     /// The secrets of this installation, to be put into a backup under a seal of its own.
