@@ -101,6 +101,7 @@ pub(crate) const ROOMS: &[Room] = &[
     )
     .with_sql(),
     room("lan-lab", Workshop, To(&[])),
+    room("fault-disk", Workshop, To(&[])).with_sql(),
     room("tidy", Workshop, To(&[])),
 ];
 
