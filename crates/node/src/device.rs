@@ -157,6 +157,14 @@ impl Store for Device {
         Ok(translated(self.merge_waiting(now)?))
     }
 
+    fn begin_group(&mut self) {
+        Device::begin_group(self);
+    }
+
+    fn end_group(&mut self) -> Result<(), StoreError> {
+        Ok(Device::end_group(self)?)
+    }
+
     fn make_durable(&mut self) -> Result<bool, StoreError> {
         Ok(Device::make_durable(self)?)
     }

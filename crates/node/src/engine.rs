@@ -2,7 +2,8 @@
 //!
 //! It takes what is queued as one group: batches of entries are merged, calls of the program run, then one fsync covers
 //! all of it, and only then is anybody told. A call's answer therefore means *durable*, and so does the acknowledgement
-//! a peer gets. Under load groups grow and the cost of an fsync is shared; when idle a write waits for nobody.
+//! a peer gets. Under load groups grow and the cost of an fsync is shared; when idle a write waits for nobody. Writes that
+//! follow each other share even the commit: the store holds them back until something else is to happen.
 
 mod membership;
 
@@ -83,6 +84,8 @@ type Place = (ContextId, CompartmentId);
 /// What a group has to do at its end.
 struct Group<S: Store> {
     finishes: Vec<Finish>,
+    /// From which of them on writes are held back, if they are.
+    held_back: Option<usize>,
     /// Entries that were taken in, to be acknowledged once durable.
     applied: Vec<(LinkId, BatchId, Vec<WriterKey>)>,
     /// Logs that were taken in.
@@ -101,6 +104,7 @@ impl<S: Store> Group<S> {
     fn new() -> Self {
         Self {
             finishes: Vec::new(),
+            held_back: None,
             applied: Vec::new(),
             taken: BTreeMap::new(),
             touched: Vec::new(),
@@ -234,7 +238,16 @@ impl<S: Store> Thread<S> {
 
     fn job(&mut self, group: &mut Group<S>, job: Job<S>) {
         match job {
+            Job::Write(call) => {
+                if group.held_back.is_none() {
+                    self.store.begin_group();
+                    group.held_back = Some(group.finishes.len());
+                }
+                group.finishes.push(call(&mut self.store));
+                group.wrote = true;
+            }
             Job::Call(call) => {
+                self.commit(group);
                 group.finishes.push(call(&mut self.store));
                 group.wrote = true;
                 group.may_have_control = true;
@@ -266,8 +279,23 @@ impl<S: Store> Thread<S> {
         }
     }
 
+    /// Commits the writes that are held back, before something that is not to happen among them. Those who wait for them
+    /// are told at once if that fails, for what comes after is none of their fault.
+    fn commit(&mut self, group: &mut Group<S>) {
+        let Some(first) = group.held_back.take() else {
+            return;
+        };
+        if let Err(error) = self.store.end_group() {
+            tracing::error!(%error, "committing writes");
+            for finish in group.finishes.drain(first..) {
+                finish(Err(&error));
+            }
+        }
+    }
+
     /// Looks for what other processes wrote, and now and then for what waits.
     fn look(&mut self, group: &mut Group<S>) {
+        self.commit(group);
         self.last_look = Instant::now();
         match self.store.refresh() {
             Ok(false) => {}
@@ -336,6 +364,7 @@ impl<S: Store> Thread<S> {
                 kind,
                 entries,
             } => {
+                self.commit(group);
                 group.may_have_control = true;
                 group.wrote = true;
                 match self
@@ -421,6 +450,7 @@ impl<S: Store> Thread<S> {
         else {
             return;
         };
+        self.commit(group);
         group.wrote = true;
         let mut received = match self.store.receive_entries(&batches, clock()) {
             Ok(received) => received,
@@ -453,7 +483,11 @@ impl<S: Store> Thread<S> {
     fn finish(&mut self, mut group: Group<S>) {
         if group.may_have_control {
             // Entries may have waited for just this.
+            self.commit(&mut group);
             self.settle(&mut group);
+        }
+        if !group.touched.is_empty() && self.after_merge.is_some() {
+            self.commit(&mut group);
         }
         if !group.touched.is_empty()
             && let Some(hook) = &mut self.after_merge

@@ -19,6 +19,8 @@ pub(crate) type Finish = Box<dyn FnOnce(Result<(), &StoreError>) + Send>;
 pub(crate) enum Job<S> {
     /// The program wants something done with the database.
     Call(Call<S>),
+    /// The program wants something written; its commit may be shared.
+    Write(Call<S>),
     /// Another process wrote: look at once.
     Poke(oneshot::Sender<()>),
     /// A link is up.

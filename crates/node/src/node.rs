@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use crate::beacon::{Silent, Snapshot, Tags};
 use crate::engine::{AfterMerge, Thread};
 use crate::fetching::Fetching;
-use crate::jobs::{Engine, Job, LinkId};
+use crate::jobs::{Call, Engine, Job, LinkId};
 use crate::link::{self, Ended, Surroundings};
 use crate::peers::Peers;
 use crate::status::{Notice, PeerStatus, Rejections, SyncStatus};
@@ -223,6 +223,24 @@ impl<S: Store> NodeHandle<S> {
         &self,
         act: impl FnOnce(&mut S) -> T + Send + 'static,
     ) -> Result<T, CallError> {
+        self.call(Job::Call, act).await
+    }
+
+    /// As [`with`](Self::with), for what only reads and writes rows: writes that wait at the same time share one commit,
+    /// while each succeeds or fails alone. `act` must not rely on its writes being committed when they return, and must not
+    /// begin transactions of its own on the connection.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut S) -> T + Send + 'static,
+    ) -> Result<T, CallError> {
+        self.call(Job::Write, act).await
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        job: fn(Call<S>) -> Job<S>,
+        act: impl FnOnce(&mut S) -> T + Send + 'static,
+    ) -> Result<T, CallError> {
         let _permit = self
             .shared
             .calls
@@ -241,7 +259,7 @@ impl<S: Store> NodeHandle<S> {
                 let _ = answer.send(outcome);
             })
         };
-        if !self.engine.send(Job::Call(Box::new(call))) {
+        if !self.engine.send(job(Box::new(call))) {
             return Err(CallError::Stopped);
         }
         answered.await.map_err(|_| CallError::Stopped)?

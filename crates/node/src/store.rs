@@ -89,6 +89,15 @@ pub trait Store: Send + 'static {
     /// Merges stored entries that waited for control entries or for their time to come.
     fn settle(&mut self, now: Millis) -> Result<Received<Self::Touched>, StoreError>;
 
+    /// From now on what calls write may be held back and committed together, until [`Store::end_group`] or
+    /// [`Store::make_durable`].
+    fn begin_group(&mut self) {}
+
+    /// Commits what was held back. After an error nothing since [`Store::begin_group`] can be relied on.
+    fn end_group(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Makes everything so far durable and signs what was written here; whether any own log may be offered further than
     /// before. Costs nothing when there is nothing to do.
     fn make_durable(&mut self) -> Result<bool, StoreError>;

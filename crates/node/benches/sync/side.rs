@@ -322,7 +322,7 @@ async fn write_load(handle: &NodeHandle<Device>, load: Load) -> Written {
                             .insert(rows[0].id.clone(), seconds());
                     }
                 };
-                handle.with(call).await.unwrap();
+                handle.write(call).await.unwrap();
             });
             transactions += 1;
             last = seconds();

@@ -1,8 +1,8 @@
 //! What a program asks of the database's thread.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use aeroedge_node::CallError;
 
@@ -40,6 +40,69 @@ async fn calls_that_wait_together_become_durable_together() {
     let groups = faults.durable_calls.load(Ordering::Relaxed);
     assert!(groups < 100, "400 writes took {groups} groups");
     assert_eq!(len(&node.handle()).await, 400);
+}
+
+/// Asks for something and does not wait for the answer.
+async fn only_ask(asking: impl Future) {
+    tokio::select! {
+        biased;
+        _ = asking => {}
+        () = std::future::ready(()) => {}
+    }
+}
+
+/// Notes its number when nobody takes it.
+struct Answer(u32, Arc<Mutex<Vec<u32>>>);
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.1.lock().unwrap().push(self.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_that_wait_together_share_a_commit_and_are_answered_in_order() {
+    let faults = Arc::new(Faults::default());
+    let node = start(Ledger::with_faults(1, Arc::clone(&faults)));
+    let handle = node.handle();
+    let answered = Arc::new(Mutex::new(Vec::new()));
+    only_ask(handle.with(|_| std::thread::sleep(Duration::from_millis(5)))).await;
+    for number in 0..100 {
+        let answer = Answer(number, Arc::clone(&answered));
+        only_ask(handle.write(move |ledger| {
+            ledger.write(number.to_string());
+            answer
+        }))
+        .await;
+    }
+    assert_eq!(*answered.lock().unwrap(), [0; 0], "none before its group");
+    write(&handle, "last").await;
+    assert!(answered.lock().unwrap().iter().copied().eq(0..100));
+    assert_eq!(len(&handle).await, 101);
+    let groups = faults.groups.load(Ordering::Relaxed);
+    assert!(groups < 20, "100 writes took {groups} commits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_fails_is_told_to_those_whose_writes_it_held() {
+    let faults = Arc::new(Faults::default());
+    faults.fail_groups.store(1, Ordering::Relaxed);
+    let node = start(Ledger::with_faults(1, Arc::clone(&faults)));
+    let handle = node.handle();
+    only_ask(handle.with(|_| std::thread::sleep(Duration::from_millis(5)))).await;
+    let (one, two, between, three) = tokio::join!(
+        biased;
+        handle.write(|ledger| ledger.write("one")),
+        handle.write(|ledger| ledger.write("two")),
+        handle.with(|ledger| ledger.write("between")),
+        handle.write(|ledger| ledger.write("three")),
+    );
+    assert!(matches!(one, Err(CallError::NotDurable(_))), "{one:?}");
+    assert!(matches!(two, Err(CallError::NotDurable(_))), "{two:?}");
+    between.unwrap();
+    three.unwrap();
+    let content = crate::support::content(&handle).await;
+    assert_eq!(content, [b"between".to_vec(), b"three".to_vec()].into());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -44,6 +44,9 @@ pub(crate) struct Faults {
     pub(crate) fail_receiving: AtomicU64,
     pub(crate) fail_durable: AtomicU64,
     pub(crate) durable_calls: AtomicU64,
+    /// How many groups of writes fail to be committed from now on, and how many there were.
+    pub(crate) fail_groups: AtomicU64,
+    pub(crate) groups: AtomicU64,
     /// Entries that another process is said to have written.
     pub(crate) foreign: Mutex<Vec<Vec<u8>>>,
     pub(crate) outstanding: Arc<Outstanding>,
@@ -63,6 +66,8 @@ pub(crate) struct Ledger {
     logs: BTreeMap<WriterKey, Vec<usize>>,
     /// Own entries that may be offered.
     durable: u64,
+    /// Entries that were here when writes began to be held back.
+    held_back_after: Option<usize>,
 }
 
 impl Ledger {
@@ -82,6 +87,7 @@ impl Ledger {
             entries: Vec::new(),
             logs: BTreeMap::new(),
             durable: 0,
+            held_back_after: None,
         }
     }
 
@@ -334,7 +340,31 @@ impl Store for Ledger {
         })
     }
 
+    fn begin_group(&mut self) {
+        self.faults.groups.fetch_add(1, Ordering::Relaxed);
+        self.held_back_after = Some(self.entries.len());
+    }
+
+    fn end_group(&mut self) -> Result<(), StoreError> {
+        let held = self.held_back_after.take();
+        let fails = |left: u64| left.checked_sub(1);
+        let failing = &self.faults.fail_groups;
+        if let Some(held) = held
+            && failing
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fails)
+                .is_ok()
+        {
+            self.entries.truncate(held);
+            for log in self.logs.values_mut() {
+                log.retain(|place| *place < held);
+            }
+            return Err("the disk is full".into());
+        }
+        Ok(())
+    }
+
     fn make_durable(&mut self) -> Result<bool, StoreError> {
+        self.end_group()?;
         self.faults.durable_calls.fetch_add(1, Ordering::Relaxed);
         let pause = self.faults.durable_takes_ms.load(Ordering::Relaxed);
         std::thread::sleep(Duration::from_millis(pause));
