@@ -7,9 +7,10 @@ use futures::stream::BoxStream;
 
 use crate::problem::Failure;
 use crate::types::{
-    AircraftList, ConflictList, ContextList, Created, DeviceList, Event, Flight, FlightEntry,
-    FlightFilter, FlightPage, FlightTotals, Identity, Invite, Join, MemberList, NewAircraft,
-    NewContext, NewFlight, NewInvite, NewJoin, Paging, PeerList, SyncStatus,
+    AircraftList, Changed, ConflictList, ContextList, Created, DeviceList, Event, Flight,
+    FlightEntry, FlightFilter, FlightPage, FlightTotals, Identity, Invite, InviteList, Join,
+    MemberList, NewAircraft, NewContext, NewFlight, NewInvite, NewJoin, NewRights, Paging,
+    PeerList, SyncStatus,
 };
 
 /// A use case that is under way.
@@ -55,6 +56,20 @@ pub trait Service: Send + Sync + 'static {
     fn cancel_join(&self, context: String) -> Answer<'_, ()>;
     /// The members of a context.
     fn members(&self, context: String) -> Answer<'_, MemberList>;
+    /// Gives a member another role and other permissions.
+    fn set_role(&self, context: String, user: String, rights: NewRights) -> Answer<'_, Changed>;
+    /// Shuts a member out.
+    fn remove_member(&self, context: String, user: String) -> Answer<'_, Changed>;
+    /// Ends the membership of this device's person.
+    fn leave(&self, context: String) -> Answer<'_, Changed>;
+    /// Makes new keys.
+    fn rotate(&self, context: String) -> Answer<'_, Changed>;
+    /// The invitations of a context.
+    fn invites(&self, context: String) -> Answer<'_, InviteList>;
+    /// Withdraws an invitation.
+    fn void_invite(&self, context: String, invite: String) -> Answer<'_, Changed>;
+    /// Shuts a device out of every context.
+    fn revoke_device(&self, device: String) -> Answer<'_, Changed>;
     /// The devices of all contexts.
     fn devices(&self) -> Answer<'_, DeviceList>;
 

@@ -8,8 +8,9 @@ mod flights;
 mod sync;
 
 pub use contexts::{
-    Context, ContextList, Device, DeviceList, Identity, Invite, Join, JoinState, Member,
-    MemberList, NewContext, NewInvite, NewJoin, Role,
+    Changed, Context, ContextList, Device, DeviceList, Identity, Invite, InviteList, InviteState,
+    Join, JoinState, KnownInvite, Member, MemberList, NewContext, NewInvite, NewJoin, NewRights,
+    Role,
 };
 pub use flights::{
     Aircraft, AircraftEntry, AircraftList, Approach, ApproachConditions, Created, CustomField,

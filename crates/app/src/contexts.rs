@@ -3,6 +3,17 @@
 //! Who is a member follows from the signed history alone. Names, which never stand there, are ordinary records of the
 //! group and may be missing until they have arrived.
 
+mod devices;
+mod leaving;
+mod people;
+
+pub use devices::{DeviceView, devices, resolve_device, revoke};
+pub use leaving::{ended, keep_own};
+pub use people::{
+    InviteState, InviteView, invites, leave, remove, resolve_both, resolve_member, rotate,
+    set_role, void_invites,
+};
+
 use std::collections::BTreeMap;
 
 use aeroedge_aviation_store::NewRow;
@@ -11,7 +22,7 @@ use aeroedge_aviation_store::tables::Audience as TableAudience;
 use aeroedge_device::{ContextSummary, Device, DeviceError, Invitation, MembershipError};
 use aeroedge_ids::{CompartmentId, ContextId, DeviceKey, Millis, UserId};
 use aeroedge_log::compartment::{Audience, Division};
-use aeroedge_log::control::{Permission, Rights, Role};
+use aeroedge_log::control::{Rights, Role};
 use aeroedge_log::invite::{InviteLink, LinkError, Secret, Stretch, WeakSecret};
 use zeroize::Zeroizing;
 
@@ -144,23 +155,6 @@ pub struct MemberView {
     pub own: bool,
 }
 
-/// A device of some group.
-#[derive(Debug, Clone)]
-pub struct DeviceView {
-    /// Its key.
-    pub key: DeviceKey,
-    /// Its person.
-    pub user: UserId,
-    /// The person's name.
-    pub name: Option<String>,
-    /// The groups it is in.
-    pub contexts: Vec<ContextId>,
-    /// Whether it is this one.
-    pub own: bool,
-    /// Whether it was shut out of every group.
-    pub revoked: bool,
-}
-
 /// Something about a group could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum ContextError {
@@ -170,6 +164,30 @@ pub enum ContextError {
     /// Several things of this name.
     #[error("{0:?} names more than one group on this device")]
     Ambiguous(String),
+    /// No such member.
+    #[error("there is no member {0:?} in this group")]
+    UnknownMember(String),
+    /// Several members of this name.
+    #[error("{0:?} names more than one member of this group")]
+    AmbiguousMember(String),
+    /// No such device.
+    #[error("there is no device {0:?} in the groups of this one")]
+    UnknownDevice(String),
+    /// Several devices whose keys begin so.
+    #[error("{0:?} begins the keys of more than one device")]
+    AmbiguousDevice(String),
+    /// No such invitation.
+    #[error("there is no invitation {0:?} in this group")]
+    UnknownInvite(String),
+    /// Several invitations whose keys begin so.
+    #[error("{0:?} begins the keys of more than one invitation")]
+    AmbiguousInvite(String),
+    /// It would shut itself out.
+    #[error("this is the very device that would be shut out")]
+    RevokesItself,
+    /// The personal logbook has one member.
+    #[error("the personal logbook cannot be left")]
+    LeavesPersonal,
     /// Empty or too long.
     #[error("a name must have 1 to {NAME_LENGTH_MAX} characters")]
     Name,
@@ -206,17 +224,34 @@ impl Explained for ContextError {
     fn kind(&self) -> Kind {
         use aeroedge_log::context::InviteError;
         match self {
-            Self::Unknown(_) | Self::Membership(MembershipError::UnknownContext(_)) => {
-                Kind::NotFound
-            }
+            Self::Unknown(_)
+            | Self::UnknownMember(_)
+            | Self::UnknownDevice(_)
+            | Self::UnknownInvite(_)
+            | Self::Membership(
+                MembershipError::UnknownContext(_)
+                | MembershipError::UnknownMember
+                | MembershipError::UnknownDevice
+                | MembershipError::UnknownInvite,
+            ) => Kind::NotFound,
             Self::Personal
+            | Self::RevokesItself
+            | Self::LeavesPersonal
             | Self::Membership(
                 MembershipError::AlreadyMember
+                | MembershipError::NotAMember
+                | MembershipError::NoRight
+                | MembershipError::GrantsTooMuch
+                | MembershipError::LastOwner
+                | MembershipError::Ignored(_)
                 | MembershipError::Clock(_)
                 | MembershipError::Invite(InviteError::NoRight)
                 | MembershipError::Join(_),
             ) => Kind::Refused,
             Self::Ambiguous(_)
+            | Self::AmbiguousMember(_)
+            | Self::AmbiguousDevice(_)
+            | Self::AmbiguousInvite(_)
             | Self::Name
             | Self::Permission(_)
             | Self::WeakSecret(_)
@@ -230,7 +265,19 @@ impl Explained for ContextError {
     fn advice(&self) -> String {
         match self {
             Self::Unknown(_) => "see `aeroedge context list`".to_owned(),
-            Self::Ambiguous(_) => "give more of the name, or the id".to_owned(),
+            Self::Ambiguous(_) | Self::AmbiguousMember(_) => {
+                "give more of the name, or the id".to_owned()
+            }
+            Self::UnknownMember(_) => "see `aeroedge context members`".to_owned(),
+            Self::UnknownDevice(_) => "see `aeroedge device list`".to_owned(),
+            Self::UnknownInvite(_) => "see `aeroedge context invites`".to_owned(),
+            Self::AmbiguousDevice(_) | Self::AmbiguousInvite(_) => {
+                "give more of the key".to_owned()
+            }
+            Self::RevokesItself => {
+                "do it on another of your devices, or leave the group".to_owned()
+            }
+            Self::LeavesPersonal => "delete the data folder to give it up".to_owned(),
             Self::Name => "choose another".to_owned(),
             Self::Permission(_) => {
                 "take instructor, mechanic, dispatcher, billing or scheduler".to_owned()
@@ -352,12 +399,7 @@ pub fn invite(
         Some(chosen) => Secret::chosen(chosen)?,
         None => Secret::generate(&mut rand::rng()),
     };
-    let mut rights = Rights::of(new.role);
-    for name in &new.permissions {
-        let permission =
-            Permission::new(name).map_err(|_| ContextError::Permission(name.clone()))?;
-        rights.permissions.insert(permission);
-    }
+    let rights = people::rights_of(new.role, &new.permissions)?;
     let expires = Millis(now.0.saturating_add(new.lifetime_millis));
     let invitation = Invitation {
         name: view.name.unwrap_or_default(),
@@ -518,37 +560,6 @@ pub fn members(device: &Device, context: ContextId) -> Result<Vec<MemberView>, C
         ))
     });
     Ok(members)
-}
-
-/// The devices of all groups, this one first.
-pub fn devices(device: &Device) -> Result<Vec<DeviceView>, ContextError> {
-    let contexts: Vec<ContextId> = device.contexts().iter().map(|context| context.id).collect();
-    let names = names(device, &contexts)?;
-    let mut views: BTreeMap<DeviceKey, DeviceView> = BTreeMap::new();
-    for context in contexts {
-        let Some(roster) = device.roster(context) else {
-            continue;
-        };
-        for known in roster.devices() {
-            let view = views.entry(known.key).or_insert_with(|| DeviceView {
-                key: known.key,
-                user: known.user,
-                name: names.get(&known.user).cloned(),
-                contexts: Vec::new(),
-                own: known.key == device.key(),
-                revoked: true,
-            });
-            if known.revoked.is_none() {
-                view.contexts.push(context);
-                view.revoked = false;
-            }
-        }
-    }
-    let mut views: Vec<DeviceView> = views.into_values().collect();
-    views.sort_by(|one, other| {
-        (!one.own, &one.name, one.key).cmp(&(!other.own, &other.name, other.key))
-    });
-    Ok(views)
 }
 
 /// What people are called, as the groups know it.

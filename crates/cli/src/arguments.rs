@@ -13,7 +13,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use context::{
-    ContextCommand, CreateArguments, InviteArguments, JoinArguments, Role, SecretArguments,
+    ConsentArguments, ContextCommand, CreateArguments, InviteArguments, InvitesCommand,
+    JoinArguments, LeaveArguments, RemoveArguments, Role, RoleArguments, SecretArguments,
 };
 pub(crate) use demo::DemoArguments;
 pub(crate) use flight::{

@@ -11,6 +11,7 @@ mod copies;
 mod flights;
 pub(crate) mod imports;
 mod node_access;
+mod people;
 pub(crate) mod sync;
 
 use std::path::PathBuf;
@@ -51,7 +52,7 @@ async fn carry_out(command: Command, bench: &Bench) -> Result<ExitCode, Failure>
         Command::Init(arguments) => care::init(&arguments, bench)?,
         Command::Up(arguments) => crate::serve::up(&arguments, bench).await?,
         Command::Context(command) => contexts::run(&command, bench).await?,
-        Command::Device(command) => contexts::devices(&command, bench)?,
+        Command::Device(command) => people::devices(&command, bench).await?,
         Command::Flight(command) => flights::run(&command, bench).await?,
         Command::Aircraft(command) => aircraft::run(&command, bench).await?,
         Command::Import(command) => imports::run(&command, bench).await?,

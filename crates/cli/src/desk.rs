@@ -5,12 +5,15 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aeroedge_api::types::{
-    Aircraft, AircraftList, Conflict, ConflictList, ConflictValue, Context, ContextList, Created,
-    Device as ApiDevice, DeviceList, Flight, FlightEntry, FlightFilter, FlightPage, FlightTotals,
-    Identity, Invite, Member, MemberList, NewAircraft, NewContext, NewFlight, NewInvite, Order,
-    Paging, Role as ApiRole,
+    Aircraft, AircraftList, Changed, Conflict, ConflictList, ConflictValue, Context, ContextList,
+    Created, Device as ApiDevice, DeviceList, Flight, FlightEntry, FlightFilter, FlightPage,
+    FlightTotals, Identity, Invite, InviteList, InviteState as ApiInviteState, KnownInvite, Member,
+    MemberList, NewAircraft, NewContext, NewFlight, NewInvite, NewRights, Order, Paging,
+    Role as ApiRole,
 };
-use aeroedge_app::contexts::{self, ContextKind, ContextView, DeviceView, MemberView};
+use aeroedge_app::contexts::{
+    self, ContextKind, ContextView, DeviceView, InviteState, InviteView, MemberView,
+};
 use aeroedge_app::explain::Kind;
 use aeroedge_app::flights::{self, FlightView, Part, Query};
 use aeroedge_app::{aircraft, standing};
@@ -198,6 +201,70 @@ impl<'a> Desk<'a> {
         Ok(MemberList { members })
     }
 
+    pub(crate) fn set_role(
+        &mut self,
+        context: &str,
+        member: &str,
+        rights: &NewRights,
+    ) -> Result<Changed, Failure> {
+        let (context, member) = contexts::resolve_both(self.device, context, member)?;
+        let changed = contexts::set_role(
+            self.device,
+            context,
+            member.user,
+            role_from(rights.role),
+            &rights.permissions,
+            self.now,
+        )?;
+        Ok(changed_if(changed))
+    }
+
+    pub(crate) fn remove_member(
+        &mut self,
+        context: &str,
+        member: &str,
+    ) -> Result<Changed, Failure> {
+        let (context, member) = contexts::resolve_both(self.device, context, member)?;
+        let changed = contexts::remove(self.device, context, member.user, self.now)?;
+        Ok(changed_if(changed))
+    }
+
+    pub(crate) fn leave(&mut self, context: &str) -> Result<Changed, Failure> {
+        let context = contexts::resolve(self.device, context)?;
+        Ok(changed_if(contexts::leave(self.device, context, self.now)?))
+    }
+
+    pub(crate) fn rotate(&mut self, context: &str) -> Result<Changed, Failure> {
+        let context = contexts::resolve(self.device, context)?;
+        let changed = contexts::rotate(self.device, context, self.now)?;
+        Ok(Changed { changed })
+    }
+
+    pub(crate) fn invites(&self, context: &str) -> Result<InviteList, Failure> {
+        let context = contexts::resolve(self.device, context)?;
+        let invites = contexts::invites(self.device, context, self.now)?
+            .into_iter()
+            .map(invite_of)
+            .collect();
+        Ok(InviteList { invites })
+    }
+
+    pub(crate) fn void_invites(
+        &mut self,
+        context: &str,
+        which: Option<&str>,
+    ) -> Result<Changed, Failure> {
+        let context = contexts::resolve(self.device, context)?;
+        let changed = contexts::void_invites(self.device, context, which, self.now)?;
+        Ok(Changed { changed })
+    }
+
+    pub(crate) fn revoke_device(&mut self, device: &str) -> Result<Changed, Failure> {
+        let key = contexts::resolve_device(self.device, device)?.key;
+        let changed = contexts::revoke(self.device, key, self.now)?;
+        Ok(Changed { changed })
+    }
+
     pub(crate) fn devices(&self) -> Result<DeviceList, Failure> {
         let devices = contexts::devices(self.device)?
             .into_iter()
@@ -297,6 +364,36 @@ fn device_of(view: DeviceView) -> ApiDevice {
         contexts: view.contexts.iter().map(ToString::to_string).collect(),
         own: view.own,
         revoked: view.revoked,
+    }
+}
+
+fn invite_of(view: InviteView) -> KnownInvite {
+    KnownInvite {
+        key: view.key.to_string(),
+        by: view.by.to_string(),
+        by_name: view.by_name,
+        role: role_to(view.rights.role),
+        permissions: view
+            .rights
+            .permissions
+            .iter()
+            .map(|permission| permission.as_str().to_owned())
+            .collect(),
+        expires_at: view.expires.and_then(instant),
+        uses: view.uses,
+        joined: view.joined,
+        state: match view.state {
+            InviteState::Open => ApiInviteState::Open,
+            InviteState::Void => ApiInviteState::Void,
+            InviteState::Expired => ApiInviteState::Expired,
+            InviteState::UsedUp => ApiInviteState::UsedUp,
+        },
+    }
+}
+
+fn changed_if(changed: bool) -> Changed {
+    Changed {
+        changed: u64::from(changed),
     }
 }
 

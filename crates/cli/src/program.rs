@@ -1,12 +1,14 @@
 //! A node on an installation, with the local network as its way to others, and the use cases behind its HTTP interface.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aeroedge_api::types::{
-    AircraftList, ConflictList, ContextList, Created, DeviceList, Event, Flight, FlightEntry,
-    FlightFilter, FlightPage, FlightTotals, Identity, Invite, Join, JoinState, MemberList,
-    NewAircraft, NewContext, NewFlight, NewInvite, NewJoin, Paging, Peer, PeerList,
-    PeerState as ApiPeerState, SyncContext, SyncState as ApiSyncState, SyncStatus,
+    AircraftList, Changed, ConflictList, ContextList, Created, DeviceList, Event, Flight,
+    FlightEntry, FlightFilter, FlightPage, FlightTotals, Identity, Invite, InviteList, Join,
+    JoinState, MemberList, NewAircraft, NewContext, NewFlight, NewInvite, NewJoin, NewRights,
+    Paging, Peer, PeerList, PeerState as ApiPeerState, SyncContext, SyncState as ApiSyncState,
+    SyncStatus,
 };
 use aeroedge_api::{Answer, Failure as ApiFailure, Service};
 use aeroedge_app::explain::Kind;
@@ -19,6 +21,7 @@ use aeroedge_node::{
 use aeroedge_transport_lan::{Interfaces, LanConfig, LanTransport, Port};
 use futures::stream::{BoxStream, StreamExt};
 use jiff::Timestamp;
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::desk::{Desk, now};
@@ -37,6 +40,7 @@ impl Program {
         lan_port: Option<u16>,
     ) -> Result<(Node<Device>, Self), Failure> {
         contexts::introduce_everywhere(&mut device, now())?;
+        let ended = contexts::ended(&device);
         let config = Config {
             after_merge: Some(Box::new(after_merge)),
             ..Config::default()
@@ -60,6 +64,11 @@ impl Program {
                 "choose another port with --lan-port, or leave it away",
             ));
         }
+        tokio::spawn(keep_own_flights(
+            program.handle.notices(),
+            program.clone(),
+            ended,
+        ));
         Ok((node, program))
     }
 
@@ -179,6 +188,38 @@ fn after_merge(device: &mut Device, rows: Vec<MergedRows>) {
             error = aeroedge_app::explain::with_causes(&error),
             "edits of a flight were not carried to its other groups"
         );
+    }
+}
+
+/// Who is put out of a group keeps the own flights of it in the personal logbook.
+async fn keep_own_flights(
+    mut notices: Receiver<Notice>,
+    program: Program,
+    mut ended: BTreeSet<ContextId>,
+) {
+    loop {
+        match notices.recv().await {
+            Ok(Notice::Membership(_)) | Err(RecvError::Lagged(_)) => {}
+            Ok(_) => continue,
+            Err(RecvError::Closed) => return,
+        }
+        let known = ended.clone();
+        let kept = program
+            .at_desk(move |desk| {
+                let now_ended = contexts::ended(desk.device);
+                for context in now_ended.difference(&known) {
+                    contexts::keep_own(desk.device, *context, desk.now)?;
+                }
+                Ok(now_ended)
+            })
+            .await;
+        match kept {
+            Ok(now_ended) => ended = now_ended,
+            Err(error) => tracing::warn!(
+                error = error.sentence(),
+                "own flights of a group that ended were not kept"
+            ),
+        }
     }
 }
 
@@ -372,6 +413,34 @@ impl Service for Program {
 
     fn members(&self, context: String) -> Answer<'_, MemberList> {
         answer(self.at_desk(move |desk| desk.members(&context)))
+    }
+
+    fn set_role(&self, context: String, user: String, rights: NewRights) -> Answer<'_, Changed> {
+        answer(self.at_desk(move |desk| desk.set_role(&context, &user, &rights)))
+    }
+
+    fn remove_member(&self, context: String, user: String) -> Answer<'_, Changed> {
+        answer(self.at_desk(move |desk| desk.remove_member(&context, &user)))
+    }
+
+    fn leave(&self, context: String) -> Answer<'_, Changed> {
+        answer(self.at_desk(move |desk| desk.leave(&context)))
+    }
+
+    fn rotate(&self, context: String) -> Answer<'_, Changed> {
+        answer(self.at_desk(move |desk| desk.rotate(&context)))
+    }
+
+    fn invites(&self, context: String) -> Answer<'_, InviteList> {
+        answer(self.at_desk(move |desk| desk.invites(&context)))
+    }
+
+    fn void_invite(&self, context: String, invite: String) -> Answer<'_, Changed> {
+        answer(self.at_desk(move |desk| desk.void_invites(&context, Some(&invite))))
+    }
+
+    fn revoke_device(&self, device: String) -> Answer<'_, Changed> {
+        answer(self.at_desk(move |desk| desk.revoke_device(&device)))
     }
 
     fn devices(&self) -> Answer<'_, DeviceList> {

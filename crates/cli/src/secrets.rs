@@ -1,7 +1,7 @@
 //! Where secrets come from: a prompt, a file or standard input. They are wiped from memory after use.
 
 use std::fs;
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::Path;
 
 use aeroedge_app::explain::Kind;
@@ -157,6 +157,32 @@ pub(crate) fn ask(prompt: &str, otherwise: &str) -> Result<Secret, Failure> {
         ));
     }
     Ok(Zeroizing::new(trimmed.to_owned()))
+}
+
+/// Asks before something that cannot be undone, unless `yes` was said already.
+pub(crate) fn consent(question: &str, yes: bool) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() {
+        return Err(Failure::new(
+            Kind::Invalid,
+            "this asks first, and there is no terminal to ask on",
+            "add --yes; nothing was changed",
+        ));
+    }
+    let _ = write!(io::stderr(), "{question} [y/N] ");
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    if read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
+        Ok(())
+    } else {
+        Err(Failure::new(
+            Kind::Refused,
+            "not done",
+            "nothing was changed",
+        ))
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use super::Shared;
 use super::extract::{Body, Path};
 use crate::problem::Problem;
 use crate::types::{
-    ContextList, Created, DeviceList, Invite, Join, MemberList, NewContext, NewInvite, NewJoin,
+    Changed, ContextList, Created, DeviceList, Invite, InviteList, Join, MemberList, NewContext,
+    NewInvite, NewJoin, NewRights,
 };
 
 /// The contexts of this device.
@@ -95,6 +96,87 @@ pub(super) async fn members(
     Path(id): Path<String>,
 ) -> Result<Json<MemberList>, Problem> {
     Ok(Json(shared.service.members(id).await?))
+}
+
+/// Gives a member another role and other permissions.
+///
+/// What rights are lost ends where this device knows the member's writing to end; new keys are made for what the member may not read any more.
+#[utoipa::path(put, path = "/v1/contexts/{id}/members/{user}", tag = "contexts", security(("token" = [])),
+    params(("id" = String, Path, description = "Identifier of the context"), ("user" = String, Path, description = "Identifier of the person")),
+    request_body = NewRights,
+    responses((status = 200, body = Changed), (status = "default", body = Problem)))]
+pub(super) async fn set_role(
+    State(shared): State<Shared>,
+    Path((id, user)): Path<(String, String)>,
+    Body(rights): Body<NewRights>,
+) -> Result<Json<Changed>, Problem> {
+    Ok(Json(shared.service.set_role(id, user, rights).await?))
+}
+
+/// Shuts a member out with all devices and makes new keys; what they wrote so far stays.
+#[utoipa::path(delete, path = "/v1/contexts/{id}/members/{user}", tag = "contexts", security(("token" = [])),
+    params(("id" = String, Path, description = "Identifier of the context"), ("user" = String, Path, description = "Identifier of the person")),
+    responses((status = 200, body = Changed), (status = "default", body = Problem)))]
+pub(super) async fn remove_member(
+    State(shared): State<Shared>,
+    Path((id, user)): Path<(String, String)>,
+) -> Result<Json<Changed>, Problem> {
+    Ok(Json(shared.service.remove_member(id, user).await?))
+}
+
+/// Ends the membership of this device's person; own flights are kept in the personal logbook.
+#[utoipa::path(post, path = "/v1/contexts/{id}/leave", tag = "contexts", security(("token" = [])),
+    params(("id" = String, Path, description = "Identifier of the context")),
+    responses((status = 200, body = Changed), (status = "default", body = Problem)))]
+pub(super) async fn leave(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+) -> Result<Json<Changed>, Problem> {
+    Ok(Json(shared.service.leave(id).await?))
+}
+
+/// Makes new keys for a context; open invitations are void by it.
+#[utoipa::path(post, path = "/v1/contexts/{id}/rotate", tag = "contexts", security(("token" = [])),
+    params(("id" = String, Path, description = "Identifier of the context")),
+    responses((status = 200, body = Changed), (status = "default", body = Problem)))]
+pub(super) async fn rotate(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+) -> Result<Json<Changed>, Problem> {
+    Ok(Json(shared.service.rotate(id).await?))
+}
+
+/// The invitations of a context, without their links and secrets.
+#[utoipa::path(get, path = "/v1/contexts/{id}/invites", tag = "contexts", security(("token" = [])),
+    params(("id" = String, Path, description = "Identifier of the context")),
+    responses((status = 200, body = InviteList), (status = "default", body = Problem)))]
+pub(super) async fn invites(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+) -> Result<Json<InviteList>, Problem> {
+    Ok(Json(shared.service.invites(id).await?))
+}
+
+/// Withdraws an invitation.
+#[utoipa::path(delete, path = "/v1/contexts/{id}/invites/{invite}", tag = "contexts", security(("token" = [])),
+    params(("id" = String, Path, description = "Identifier of the context"), ("invite" = String, Path, description = "Key of the invitation")),
+    responses((status = 200, body = Changed), (status = "default", body = Problem)))]
+pub(super) async fn void_invite(
+    State(shared): State<Shared>,
+    Path((id, invite)): Path<(String, String)>,
+) -> Result<Json<Changed>, Problem> {
+    Ok(Json(shared.service.void_invite(id, invite).await?))
+}
+
+/// Shuts a device out of every context that this one may shut it out of, and makes new keys.
+#[utoipa::path(delete, path = "/v1/devices/{key}", tag = "contexts", security(("token" = [])),
+    params(("key" = String, Path, description = "Public key of the device")),
+    responses((status = 200, body = Changed), (status = "default", body = Problem)))]
+pub(super) async fn revoke_device(
+    State(shared): State<Shared>,
+    Path(key): Path<String>,
+) -> Result<Json<Changed>, Problem> {
+    Ok(Json(shared.service.revoke_device(key).await?))
 }
 
 /// The devices of all contexts.

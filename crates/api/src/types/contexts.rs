@@ -182,6 +182,69 @@ pub struct MemberList {
     pub members: Vec<Member>,
 }
 
+/// What a member may do from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRights {
+    /// The role.
+    pub role: Role,
+    /// Named permissions, instead of those before: instructor, mechanic, dispatcher, billing, scheduler.
+    #[serde(default)]
+    pub permissions: Vec<String>,
+}
+
+/// How an invitation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InviteState {
+    /// Somebody may still join with it.
+    Open,
+    /// It was withdrawn, or new keys were made since.
+    Void,
+    /// Its time is over.
+    Expired,
+    /// As many joined as may.
+    UsedUp,
+}
+
+/// An invitation as the members see it; the link and the secret are nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KnownInvite {
+    /// Its key, in hexadecimal.
+    pub key: String,
+    /// Who made it.
+    pub by: String,
+    /// What they are called.
+    pub by_name: Option<String>,
+    /// The role of who joins with it.
+    pub role: Role,
+    /// Named permissions of who joins with it.
+    pub permissions: Vec<String>,
+    /// When it lapses; null for never.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
+    /// How many may join.
+    pub uses: u32,
+    /// How many have joined.
+    pub joined: u64,
+    /// How it stands.
+    pub state: InviteState,
+}
+
+/// The invitations of one context.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InviteList {
+    /// Open ones first.
+    pub invites: Vec<KnownInvite>,
+}
+
+/// What an act on a context or a device changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Changed {
+    /// How many memberships, keys, invitations or groups; 0 if everything stood like this already.
+    pub changed: u64,
+}
+
 /// An installation that belongs to a member of some context.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Device {

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aeroedge_api::types::{
-    Aircraft, AircraftList, ConflictList, Context, ContextList, Created, Device, DeviceList, Event,
-    Flight, FlightEntry, FlightFilter, FlightPage, FlightTotals, Identity, Invite, Join, JoinState,
-    Member, MemberList, NewAircraft, NewContext, NewFlight, NewInvite, NewJoin, Order, Paging,
-    Peer, PeerList, PeerState, Role, SyncState, SyncStatus,
+    Aircraft, AircraftList, Changed, ConflictList, Context, ContextList, Created, Device,
+    DeviceList, Event, Flight, FlightEntry, FlightFilter, FlightPage, FlightTotals, Identity,
+    Invite, InviteList, Join, JoinState, Member, MemberList, NewAircraft, NewContext, NewFlight,
+    NewInvite, NewJoin, NewRights, Order, Paging, Peer, PeerList, PeerState, Role, SyncState,
+    SyncStatus,
 };
 use aeroedge_api::{Answer, Failure, Service};
 use futures::stream::BoxStream;
@@ -260,6 +261,34 @@ impl Service for Memory {
         answer(known(&context).map(|()| MemberList {
             members: vec![member],
         }))
+    }
+
+    fn set_role(&self, context: String, _: String, _: NewRights) -> Answer<'_, Changed> {
+        answer(known(&context).map(|()| Changed { changed: 1 }))
+    }
+
+    fn remove_member(&self, context: String, _: String) -> Answer<'_, Changed> {
+        answer(known(&context).map(|()| Changed { changed: 1 }))
+    }
+
+    fn leave(&self, context: String) -> Answer<'_, Changed> {
+        answer(known(&context).map(|()| Changed { changed: 1 }))
+    }
+
+    fn rotate(&self, context: String) -> Answer<'_, Changed> {
+        answer(known(&context).map(|()| Changed { changed: 1 }))
+    }
+
+    fn invites(&self, context: String) -> Answer<'_, InviteList> {
+        answer(known(&context).map(|()| InviteList::default()))
+    }
+
+    fn void_invite(&self, context: String, _: String) -> Answer<'_, Changed> {
+        answer(known(&context).map(|()| Changed { changed: 1 }))
+    }
+
+    fn revoke_device(&self, _: String) -> Answer<'_, Changed> {
+        answer(Ok(Changed { changed: 1 }))
     }
 
     fn devices(&self) -> Answer<'_, DeviceList> {

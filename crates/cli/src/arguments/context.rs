@@ -26,12 +26,102 @@ pub(crate) enum ContextCommand {
     /// List the groups of this device
     #[command(after_help = "Examples:\n  aeroedge context list\n  aeroedge context list --json")]
     List,
+    /// Put a member out of a group, with all devices
+    #[command(
+        after_help = "What the member wrote so far stays; new keys are made for everything the member could read.\n\nExamples:\n  aeroedge context remove Hangar 'Robin Example'\n  aeroedge context remove Hangar 4f1d22 --yes"
+    )]
+    Remove(RemoveArguments),
+    /// Give a member another role and other permissions
+    #[command(
+        after_help = "The permissions named are the ones the member has afterwards; none named means none.\n\nExamples:\n  aeroedge context role Hangar Robin manager\n  aeroedge context role School Robin member --permission instructor --permission billing"
+    )]
+    Role(RoleArguments),
+    /// Make new keys for a group
+    #[command(
+        after_help = "For when a key may have been seen by others. Every open invitation becomes void.\n\nExamples:\n  aeroedge context rotate Hangar"
+    )]
+    Rotate {
+        /// Name, beginning of the name, or id of the group
+        context: String,
+    },
+    /// Leave a group; your own flights stay in your personal logbook
+    #[command(
+        after_help = "Examples:\n  aeroedge context leave Hangar\n  aeroedge context leave Hangar --yes"
+    )]
+    Leave(LeaveArguments),
+    /// Invitations that were made, and withdrawing them
+    #[command(subcommand)]
+    Invites(InvitesCommand),
     /// List the members of a group
     #[command(after_help = "Examples:\n  aeroedge context members Hangar")]
     Members {
         /// Name, beginning of the name, or id of the group
         context: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InvitesCommand {
+    /// List the invitations of a group; links and secrets are kept nowhere
+    #[command(after_help = "Examples:\n  aeroedge context invites list Hangar")]
+    List {
+        /// Name, beginning of the name, or id of the group
+        context: String,
+    },
+    /// Withdraw an invitation, or all of them
+    #[command(
+        after_help = "Examples:\n  aeroedge context invites void Hangar 9c01d4\n  aeroedge context invites void Hangar --all"
+    )]
+    Void {
+        /// Name, beginning of the name, or id of the group
+        context: String,
+        /// Key of the invitation, or the beginning of it
+        #[arg(required_unless_present = "all")]
+        invite: Option<String>,
+        /// Withdraw every one that is open
+        #[arg(long, conflicts_with = "invite")]
+        all: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArguments {
+    /// Name, beginning of the name, or id of the group
+    pub(crate) context: String,
+    /// Name, beginning of the name, or id of the member
+    pub(crate) member: String,
+    #[command(flatten)]
+    pub(crate) consent: ConsentArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LeaveArguments {
+    /// Name, beginning of the name, or id of the group
+    pub(crate) context: String,
+    #[command(flatten)]
+    pub(crate) consent: ConsentArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RoleArguments {
+    /// Name, beginning of the name, or id of the group
+    pub(crate) context: String,
+    /// Name, beginning of the name, or id of the member
+    pub(crate) member: String,
+    /// What the member may do from now on
+    #[arg(value_enum)]
+    pub(crate) role: Role,
+    /// A further permission; may be repeated
+    #[arg(long = "permission", value_enum, value_name = "PERMISSION")]
+    pub(crate) permissions: Vec<Permission>,
+}
+
+/// For what cannot be undone.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct ConsentArguments {
+    /// Do not ask first
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]

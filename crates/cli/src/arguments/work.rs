@@ -39,6 +39,16 @@ pub(crate) enum DeviceCommand {
     /// List the devices of all groups
     #[command(after_help = "Examples:\n  aeroedge device list\n  aeroedge device list --json")]
     List,
+    /// Shut out a device that was lost or given away, in every group; its person's others stay
+    #[command(
+        after_help = "Examples:\n  aeroedge device revoke 9c01d4\n  aeroedge device revoke 9c01d4 --yes"
+    )]
+    Revoke {
+        /// Key of the device, or the beginning of it
+        device: String,
+        #[command(flatten)]
+        consent: super::ConsentArguments,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,20 +1,18 @@
-//! `aeroedge context ...` and `aeroedge device ...`: groups, who is in them and how to join.
+//! `aeroedge context ...`: groups, who is in them and how to join.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use aeroedge_api::types::{
-    Context, ContextList, DeviceList, Invite, Join, JoinState, MemberList, NewContext, NewInvite,
-    NewJoin, Role as ApiRole,
+    Context, ContextList, Invite, Join, JoinState, MemberList, NewContext, NewInvite, NewJoin,
+    Role as ApiRole,
 };
 use aeroedge_app::explain::Kind;
 use clap::ValueEnum;
 use tokio::time::{Instant, sleep};
 
-use super::Bench;
-use crate::arguments::{
-    ContextCommand, CreateArguments, DeviceCommand, InviteArguments, JoinArguments, Role,
-};
+use super::{Bench, people};
+use crate::arguments::{ContextCommand, CreateArguments, InviteArguments, JoinArguments, Role};
 use crate::failure::Failure;
 use crate::output::{short, table};
 use crate::secrets;
@@ -34,15 +32,11 @@ pub(super) async fn run(command: &ContextCommand, bench: &Bench) -> Result<(), F
             let list = bench.open()?.desk().members(context)?;
             bench.output.result(&list, describe_members)
         }
-    }
-}
-
-pub(super) fn devices(command: &DeviceCommand, bench: &Bench) -> Result<(), Failure> {
-    match command {
-        DeviceCommand::List => {
-            let list = bench.open()?.desk().devices()?;
-            bench.output.result(&list, describe_devices)
-        }
+        ContextCommand::Remove(arguments) => people::remove(arguments, bench).await,
+        ContextCommand::Role(arguments) => people::change_role(arguments, bench).await,
+        ContextCommand::Rotate { context } => people::rotate(context, bench).await,
+        ContextCommand::Leave(arguments) => people::leave(arguments, bench).await,
+        ContextCommand::Invites(command) => people::invites(command, bench).await,
     }
 }
 
@@ -168,14 +162,14 @@ async fn wait_for_join(
     }
 }
 
-fn word(value: impl ValueEnum) -> String {
+pub(super) fn word(value: impl ValueEnum) -> String {
     value
         .to_possible_value()
         .map(|value| value.get_name().to_owned())
         .unwrap_or_default()
 }
 
-const fn role(role: Role) -> ApiRole {
+pub(super) const fn role(role: Role) -> ApiRole {
     match role {
         Role::Owner => ApiRole::Owner,
         Role::Admin => ApiRole::Admin,
@@ -185,7 +179,7 @@ const fn role(role: Role) -> ApiRole {
     }
 }
 
-const fn role_word(role: ApiRole) -> &'static str {
+pub(super) const fn role_word(role: ApiRole) -> &'static str {
     match role {
         ApiRole::Owner => "owner",
         ApiRole::Admin => "admin",
@@ -230,21 +224,4 @@ fn describe_members(list: &MemberList) -> String {
         &[4],
         rows,
     )
-}
-
-fn describe_devices(list: &DeviceList) -> String {
-    let rows = list.devices.iter().map(|device| {
-        [
-            short(&device.key).to_owned(),
-            device.name.clone().unwrap_or_else(|| "-".to_owned()),
-            device.contexts.len().to_string(),
-            match (device.own, device.revoked) {
-                (true, _) => "this one",
-                (false, true) => "shut out",
-                (false, false) => "",
-            }
-            .to_owned(),
-        ]
-    });
-    table(&["key", "of", "contexts", ""], &[2], rows)
 }

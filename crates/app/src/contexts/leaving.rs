@@ -1,0 +1,87 @@
+//! What a person takes along when a membership ends: the own flights, as copies in the personal logbook.
+//!
+//! A flight has one id in all its copies, so one that stands in the personal logbook already is left as it is.
+
+use std::collections::BTreeSet;
+
+use aeroedge_aviation_store::NewRow;
+use aeroedge_aviation_store::flights::{self as store, Filter};
+use aeroedge_device::Device;
+use aeroedge_ids::{CompartmentId, ContextId, Millis};
+
+use super::{ContextError, compartment_for, personal};
+use crate::write::{new_id, write};
+
+/// Flights copied in one transaction.
+const BATCH: usize = 500;
+
+/// Copies the own flights of a group into the personal logbook, where they are not there yet. Returns how many.
+pub fn keep_own(device: &mut Device, context: ContextId, now: Millis) -> Result<u64, ContextError> {
+    let home = compartment_for(device, personal(device)?, "flight")?;
+    let user = device.user();
+    let compartments: Vec<CompartmentId> = device
+        .roster(context)
+        .into_iter()
+        .flat_map(aeroedge_log::roster::Roster::compartments)
+        .map(|compartment| compartment.id)
+        .collect();
+    let filter = Filter {
+        compartments: &compartments,
+        pilot: Some(user),
+        ..Filter::default()
+    };
+    let mut known = BTreeSet::new();
+    let mut missing = Vec::new();
+    for record in store::list(device.connection(), &filter)? {
+        let uid = &record.value.flight_uid;
+        let at_home = store::compartments_of(device.connection(), &[home], uid)?;
+        if at_home.is_empty() && known.insert(uid.clone()) {
+            missing.push(record.value);
+        }
+    }
+    let kept = missing.len() as u64;
+    while !missing.is_empty() {
+        let batch = missing.split_off(missing.len().saturating_sub(BATCH));
+        write(device, now, |connection| {
+            for mut entry in batch {
+                // The aircraft and the import are records of the group; the tail stays.
+                entry.flight.aircraft_id = None;
+                entry.import = None;
+                let row = NewRow {
+                    id: &new_id(now),
+                    compartment: home,
+                    created_by: Some(user),
+                    now,
+                };
+                entry
+                    .flight
+                    .approaches
+                    .iter_mut()
+                    .for_each(|row| row.id = None);
+                entry
+                    .flight
+                    .persons
+                    .iter_mut()
+                    .for_each(|row| row.id = None);
+                entry
+                    .flight
+                    .custom_fields
+                    .iter_mut()
+                    .for_each(|row| row.id = None);
+                store::insert(connection, row, &entry, &mut || new_id(now))?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(kept)
+}
+
+/// The groups that this person is out of.
+pub fn ended(device: &Device) -> BTreeSet<ContextId> {
+    device
+        .contexts()
+        .into_iter()
+        .filter(|context| context.rights.is_none())
+        .map(|context| context.id)
+        .collect()
+}
