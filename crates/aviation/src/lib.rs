@@ -9,5 +9,6 @@ pub mod logbook;
 
 pub mod foreflight;
 
+pub mod audiences;
 pub mod demo;
 pub mod rights;

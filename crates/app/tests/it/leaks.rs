@@ -2,22 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may end here")]
 
-use std::collections::BTreeSet;
-use std::fs;
-
-use aeroedge_app::contexts::{self, ContextKind, NewContext, NewInvite};
+use aeroedge_app::contexts::{self, ContextKind, NewContext};
 use aeroedge_app::flights::{self, Query};
 use aeroedge_app::installation::Installation;
 use aeroedge_aviation_store::tables::{Audience as TableAudience, MERGED};
-use aeroedge_device::Touched;
 use aeroedge_ids::{CompartmentId, ContextId, Millis};
 use aeroedge_log::compartment::{Audience, Division};
 use aeroedge_log::control::Role;
-use aeroedge_protocol::Cursor;
-use rusqlite::types::Value;
 use tempfile::TempDir;
 
-use crate::support::{NOW, flight, installation};
+use crate::support::{NOW, admit, exchange, flight, installation, keeps, plant};
 
 const OF_CLUB: &str = "canary of the club";
 const OF_SCHOOL: &str = "canary of the school";
@@ -101,138 +95,6 @@ impl World {
     fn in_club(&self) -> CompartmentId {
         Audience::Everyone.compartment(self.club)
     }
-}
-
-/// Lets `joiner` in by link and secret.
-fn admit(member: &mut Installation, joiner: &mut Installation, context: ContextId, role: Role) {
-    let new = NewInvite {
-        role,
-        permissions: Vec::new(),
-        uses: 1,
-        lifetime_millis: 3_600_000,
-        secret: None,
-    };
-    let invite = contexts::invite(&mut member.device, &context.to_string(), &new, NOW).unwrap();
-    contexts::start_join(&mut joiner.device, &invite.link, &invite.secret).unwrap();
-    exchange(member, joiner, context, NOW);
-    exchange(member, joiner, context, NOW);
-    assert!(joiner.device.roster(context).is_some());
-}
-
-/// Membership first, then what both may read, both ways. Gives the rows that changed at `one`.
-fn exchange(
-    one: &mut Installation,
-    other: &mut Installation,
-    context: ContextId,
-    now: Millis,
-) -> Vec<Touched> {
-    carry_control(one, other, context, now);
-    carry_control(other, one, context, now);
-    let readable = |installation: &Installation| -> BTreeSet<CompartmentId> {
-        installation
-            .device
-            .compartments(context)
-            .into_iter()
-            .collect()
-    };
-    let shared: Vec<CompartmentId> = readable(one)
-        .intersection(&readable(other))
-        .copied()
-        .collect();
-    let mut arrived = Vec::new();
-    for compartment in shared {
-        carry(one, other, context, compartment, now);
-        arrived.extend(carry(other, one, context, compartment, now));
-    }
-    arrived
-}
-
-fn carry_control(from: &Installation, to: &mut Installation, context: ContextId, now: Millis) {
-    let known = to.device.control_hashes(context);
-    let mut missing = from.device.control_hashes(context);
-    missing.retain(|hash| !known.contains(hash));
-    let entries = from.device.control_entries(context, &missing, usize::MAX);
-    if !entries.is_empty() {
-        to.device
-            .receive_control(context, &entries, now, &mut rand::rng())
-            .unwrap();
-    }
-}
-
-fn carry(
-    from: &Installation,
-    to: &mut Installation,
-    context: ContextId,
-    compartment: CompartmentId,
-    now: Millis,
-) -> Vec<Touched> {
-    let known = to.device.frontier(compartment).unwrap();
-    let mut cursor = Cursor::START;
-    let mut touched = Vec::new();
-    loop {
-        let read = from
-            .device
-            .read_entries(compartment, &known, cursor, 1 << 20)
-            .unwrap();
-        cursor = read.next;
-        if !read.runs.is_empty() {
-            let batch = [(context, compartment, read.runs)];
-            let received = to.device.receive_entries(&batch, now).unwrap();
-            assert!(received.declined.is_empty(), "{received:?}");
-            assert!(received.merged.refused.is_empty(), "{received:?}");
-            touched.extend(received.touched);
-        }
-        if read.exhausted {
-            to.device.make_durable().unwrap();
-            return touched;
-        }
-    }
-}
-
-/// Puts one row that says `canary` in every column that takes text into each of these tables.
-fn plant(installation: &mut Installation, rows: &[(&str, CompartmentId, &str)]) {
-    installation
-        .device
-        .write(NOW, &mut rand::rng(), |tx| {
-            for (table, compartment, canary) in rows {
-                let columns: Vec<(String, String)> = tx
-                    .prepare(&format!("PRAGMA table_info({table})"))?
-                    .query_map([], |row| Ok((row.get(1)?, row.get(2)?)))?
-                    .collect::<Result<_, _>>()?;
-                let filled: Vec<(&str, Value)> = columns
-                    .iter()
-                    .filter_map(|(name, kind)| match (name.as_str(), kind.as_str()) {
-                        ("compartment_id", _) => Some((&name[..], compartment.0.to_vec().into())),
-                        (_, "TEXT") => Some((&name[..], (*canary).to_owned().into())),
-                        _ => None,
-                    })
-                    .collect();
-                let names: Vec<&str> = filled.iter().map(|(name, _)| *name).collect();
-                let places = vec!["?"; names.len()].join(", ");
-                tx.execute(
-                    &format!(
-                        "INSERT INTO {table} ({}) VALUES ({places})",
-                        names.join(", ")
-                    ),
-                    rusqlite::params_from_iter(filled.into_iter().map(|(_, value)| value)),
-                )?;
-            }
-            Ok::<_, rusqlite::Error>(())
-        })
-        .unwrap();
-    installation.device.make_durable().unwrap();
-}
-
-/// Whether the bytes that an installation keeps on the disk hold a text anywhere.
-fn keeps(installation: &Installation, text: &str) -> bool {
-    fs::read_dir(installation.folder.path())
-        .unwrap()
-        .any(|file| {
-            let bytes = fs::read(file.unwrap().path()).unwrap();
-            bytes
-                .windows(text.len())
-                .any(|window| window == text.as_bytes())
-        })
 }
 
 fn rows_saying(installation: &Installation, table: &str, canary: &str) -> i64 {

@@ -2,4 +2,6 @@
 
 mod leaks;
 mod logbook;
+mod people;
+mod school;
 mod support;
