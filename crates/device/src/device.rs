@@ -22,6 +22,7 @@ use crate::own_logs::OwnLogs;
 use crate::schema::{self, SchemaError};
 use crate::sealing::TableRights;
 use crate::state::{self, ContextState, StateError};
+use crate::verdicts;
 
 /// Pages of the write-ahead log from which on it is carried over into the database: 32 MiB instead of SQLite's 4, since
 /// that costs two fsyncs, and under load most pages change again before.
@@ -68,6 +69,8 @@ pub struct Device {
     pub(crate) waiting: BTreeMap<(CompartmentId, WriterKey), Waiting>,
     /// Position in the stored control entries up to which `contexts` reads.
     pub(crate) control_read: i64,
+    /// Up to where the verdicts on entries take them into account.
+    pub(crate) control_judged: i64,
     /// SQLite's count of changes by other connections, as of the last look.
     pub(crate) data_version: i64,
     /// Something came from peers that may not be on the disk yet.
@@ -183,12 +186,14 @@ impl Device {
             vectors: Vectors::new(),
             waiting: BTreeMap::new(),
             control_read: 0,
+            control_judged: -1,
             data_version: -1,
             took_in: false,
             built: Millis(0),
         };
         device.read_control()?;
         device.finish_renewal(now)?;
+        device.control_judged = verdicts::judged_control(device.connection())?;
         Ok(device)
     }
 
@@ -264,11 +269,7 @@ impl Device {
 
     /// Reads the control entries that were stored since the last time, by whomever.
     pub(crate) fn read_control(&mut self) -> Result<(), DeviceError> {
-        let newest: i64 = self.connection().query_row(
-            "SELECT coalesce(max(arrival), 0) FROM device_control",
-            [],
-            |row| row.get(0),
-        )?;
+        let newest = state::newest(self.connection())?;
         if newest == self.control_read {
             return Ok(());
         }

@@ -10,10 +10,13 @@ use aeroedge_protocol::{Credential, Cursor, Frontier, Run};
 use aeroedge_replica::Touched;
 
 use crate::device::{Device, DeviceError};
-use crate::intake::{self, Declined, InHand};
+use crate::intake::{self, Declined};
 use crate::merging::{Merged, MergingError, Pass, Waiting};
 use crate::offer::{self, EntriesRead};
-use crate::stored::{self, LogNumber};
+use crate::rejudge;
+use crate::state;
+use crate::stored;
+use crate::verdicts;
 
 /// A device on the other end may not share a context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -210,12 +213,18 @@ impl Device {
         self.merge_pass(batches, now)
     }
 
-    /// Merges what waited and waits no longer: after control entries arrived, or when a clock has caught up.
+    /// Merges what waited and waits no longer, and takes back what may not stand: call it after control entries arrived or were
+    /// made here, and when a clock has caught up.
     pub fn merge_waiting(&mut self, now: Millis) -> Result<Received, ReceiveError> {
-        if stored::unmerged(self.connection())?.is_empty() {
+        if !self.is_rejudge_due() && stored::unmerged(self.connection())?.is_empty() {
             return Ok(Received::default());
         }
         self.merge_pass(&[], now)
+    }
+
+    /// Whether control entries are known whose consequences for the rows have not been drawn yet.
+    pub fn is_rejudge_due(&self) -> bool {
+        self.control_read != self.control_judged
     }
 
     fn merge_pass(
@@ -225,25 +234,15 @@ impl Device {
     ) -> Result<Received, ReceiveError> {
         self.commit_held_back()?;
         self.own_logs.forget();
-        let mut poisoned: BTreeMap<(LogNumber, aeroedge_ids::Seq), (aeroedge_ids::Seq, String)> =
-            BTreeMap::new();
         loop {
-            match self.try_merge_pass(batches, now, &poisoned) {
-                Ok(received) => return Ok(received),
-                Err(PassError::Merging(MergingError::Poisoned {
-                    log,
-                    seq,
-                    last,
-                    reason,
-                })) => {
+            match self.try_merge_pass(batches, now) {
+                Ok(received) => {
+                    self.control_judged = self.control_read;
+                    return Ok(received);
+                }
+                Err(PassError::Overtaken) => {
                     self.vectors.clear();
-                    // A second complaint about an entry that is left out cannot be; if it comes all the same, stop.
-                    if poisoned
-                        .insert((log, seq), (last, reason.clone()))
-                        .is_some()
-                    {
-                        return Err(ReceiveError::Storage(reason.into()));
-                    }
+                    self.read_control()?;
                 }
                 Err(error) => {
                     self.vectors.clear();
@@ -257,23 +256,23 @@ impl Device {
         &mut self,
         batches: &[(ContextId, CompartmentId, Vec<Run>)],
         now: Millis,
-        poisoned: &BTreeMap<(LogNumber, aeroedge_ids::Seq), (aeroedge_ids::Seq, String)>,
     ) -> Result<Received, PassError> {
         let mut received = Received::default();
+        let control_read = self.control_read;
         let (contexts, readable, secrets) = (&self.contexts, &self.compartments, &self.secrets);
-        let mut pass = Pass {
-            contexts,
-            rights: &*self.rights,
-            opener: &mut self.opener,
-            vectors: &mut self.vectors,
-            poisoned,
-            in_hand: InHand::new(),
-            now,
-            merged: Merged::default(),
-            waiting: BTreeMap::new(),
-            judged: None,
-        };
+        let is_own = |writer: WriterKey| secrets.writer_by_key(writer).is_some();
+        let (opener, vectors) = (&mut self.opener, &mut self.vectors);
+        let mut pass = Pass::new(contexts, &*self.rights, opener, vectors, now);
         let outcome = self.replica.merging(|engine| -> Result<(), PassError> {
+            let connection = engine.connection();
+            // Another process may have taken in control entries a moment ago; judged without them, entries would count for good.
+            if state::newest(connection)? != control_read {
+                return Err(PassError::Overtaken);
+            }
+            if verdicts::judged_control(connection)? != control_read {
+                rejudge::run(&mut pass, engine, &is_own)?;
+                verdicts::set_judged_control(connection, control_read)?;
+            }
             for (context, compartment, runs) in batches {
                 // A compartment of another context, or one this device may not read, is none of a peer's business.
                 let Some(state) = contexts
@@ -283,9 +282,8 @@ impl Device {
                     continue;
                 };
                 let is_member = |writer: WriterKey| state.roster.writer(writer).is_some();
-                let is_own = |writer: WriterKey| secrets.writer_by_key(writer).is_some();
                 let stored = intake::store(
-                    engine.connection(),
+                    connection,
                     *context,
                     *compartment,
                     &is_member,
@@ -300,7 +298,7 @@ impl Device {
                     .extend(stored.changed);
                 received.declined.extend(stored.declined);
             }
-            pass.run(engine)?;
+            pass.run(engine, &is_own)?;
             Ok(())
         })?;
         received.merged = std::mem::take(&mut pass.merged);
@@ -329,6 +327,8 @@ pub enum PeerAcceptError {
 
 #[derive(Debug, thiserror::Error)]
 enum PassError {
+    #[error("another process changed the membership meanwhile")]
+    Overtaken,
     #[error(transparent)]
     Merging(#[from] MergingError),
     #[error(transparent)]

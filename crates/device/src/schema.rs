@@ -3,7 +3,10 @@
 use rusqlite::Connection;
 
 /// In order; the position is the version.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_logs.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_logs.sql"),
+    include_str!("../migrations/0002_verdicts.sql"),
+];
 
 /// Why a database could not be brought up to date.
 #[derive(Debug, thiserror::Error)]

@@ -118,6 +118,13 @@ pub(crate) fn load(
     Ok((changed, last))
 }
 
+/// Where the newest stored control entry stands.
+pub(crate) fn newest(connection: &Connection) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("SELECT coalesce(max(arrival), 0) FROM device_control")?
+        .query_row([], |row| row.get(0))
+}
+
 /// Stores one control entry.
 pub(crate) fn store(connection: &Connection, entry: &ControlEntry) -> rusqlite::Result<()> {
     connection

@@ -183,6 +183,14 @@ pub(crate) fn logs_in(
         .collect()
 }
 
+/// Every log.
+pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Vec<LogRow>> {
+    connection
+        .prepare_cached(select_logs!("ORDER BY log"))?
+        .query_map([], LogRow::read)?
+        .collect()
+}
+
 /// Logs that hold vouched entries the tables do not know yet.
 pub(crate) fn unmerged(connection: &Connection) -> rusqlite::Result<Vec<LogRow>> {
     connection
@@ -283,21 +291,6 @@ pub(crate) fn discard_unvouched(
     row.tail = row.vouched;
     row.tail_hash = vouched_hash;
     row.save(connection)
-}
-
-/// An entry whose changes no table takes.
-pub(crate) fn refuse(
-    connection: &Connection,
-    log: LogNumber,
-    seq: Seq,
-    reason: &str,
-) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO device_refused(log, seq, reason) VALUES (?1, ?2, ?3)",
-        )?
-        .execute(params![log.0, seq.0 as i64, reason])?;
-    Ok(())
 }
 
 /// What the writer of a log had merged of the others, as of its last merged entry: the highest stamp of each.

@@ -10,3 +10,4 @@ mod groups;
 mod joining;
 mod leaks;
 mod people;
+mod rejudging;

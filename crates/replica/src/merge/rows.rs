@@ -44,6 +44,13 @@ impl RowSet {
             .insert(key);
     }
 
+    /// Adds the rows of another set.
+    pub fn extend(&mut self, other: Self) {
+        for (table, keys) in other.by_table {
+            self.by_table.entry(table).or_default().extend(keys);
+        }
+    }
+
     /// The number of rows.
     pub fn len(&self) -> usize {
         self.by_table.values().map(BTreeSet::len).sum()

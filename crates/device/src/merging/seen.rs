@@ -1,0 +1,159 @@
+//! What the writer of an entry had seen of other logs: an entry is merged after that, and concurrent to all else.
+//!
+//! What a writer had seen is the sum of what its entries say that count. Entries that cannot count are never waited for.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use aeroedge_crdt::hlc::Hlc;
+use aeroedge_ids::{Seq, WriterKey};
+use aeroedge_log::entry::{Seen, WriterTag};
+use aeroedge_log::history::UnknownChain;
+use rusqlite::Connection;
+
+use super::Waiting;
+use crate::rejudge::LogChain;
+use crate::state::ContextState;
+use crate::stored::{self, LogNumber, LogRow};
+use crate::verdicts;
+
+/// What the writers of logs had seen, kept between passes.
+pub(crate) type Vectors = BTreeMap<LogNumber, BTreeMap<WriterKey, Hlc>>;
+
+/// One line of what a writer had seen, found here.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Line {
+    tag: WriterTag,
+    seq: Seq,
+    /// The log, if there is one, and its latest stamp as far as it was seen.
+    log: Option<(LogNumber, WriterKey, Hlc)>,
+    /// Not all of it is here, and what is missing cannot count.
+    is_unmet: bool,
+}
+
+impl Line {
+    /// A line about a log of which everything seen is here.
+    pub(crate) fn met(tag: WriterTag, seq: Seq, log: &LogRow, hlc: Hlc) -> Self {
+        Self {
+            tag,
+            seq,
+            log: Some((log.number, log.writer, hlc)),
+            is_unmet: false,
+        }
+    }
+
+    /// A line about entries that are not all here and cannot count.
+    pub(crate) fn unmet(tag: WriterTag, seq: Seq, log: Option<&LogRow>) -> Self {
+        Self {
+            tag,
+            seq,
+            log: log.map(|log| (log.number, log.writer, log.merged_hlc)),
+            is_unmet: true,
+        }
+    }
+}
+
+/// Finds the logs that an entry in `log` had seen; what it waits for if they are not merged that far.
+pub(crate) fn find(
+    connection: &Connection,
+    state: &ContextState,
+    log: &LogRow,
+    seen: &[Seen],
+) -> rusqlite::Result<Result<Vec<Line>, Waiting>> {
+    let mut lines = Vec::with_capacity(seen.len());
+    for line in seen {
+        let (tag, seq) = (line.writer, line.seq);
+        let waiting = Waiting::Seen { writer: tag, seq };
+        let other = stored::find_by_tag(connection, log.compartment, tag.0)?;
+        lines.push(match &other {
+            Some(other) if other.merged >= seq => {
+                // Another story of the same log: the one that was seen is yet to come.
+                if stored::check_at(connection, other, seq)? != Some(line.check) {
+                    return Ok(Err(waiting));
+                }
+                let Some(hlc) = verdicts::latest_stamp(connection, other, seq)? else {
+                    return Ok(Err(waiting));
+                };
+                Line::met(tag, seq, other, hlc)
+            }
+            other if is_settled(connection, state, log, other.as_ref(), tag) => {
+                Line::unmet(tag, seq, other.as_ref())
+            }
+            _ => return Ok(Err(waiting)),
+        });
+    }
+    Ok(Ok(lines))
+}
+
+/// Whether nothing beyond what is merged of a log can count.
+fn is_settled(
+    connection: &Connection,
+    state: &ContextState,
+    log: &LogRow,
+    other: Option<&LogRow>,
+    tag: WriterTag,
+) -> bool {
+    if let Some(other) = other {
+        return state.history.is_settled(
+            other.writer,
+            other.compartment,
+            other.merged.next(),
+            &LogChain::new(connection, other),
+        );
+    }
+    let mut called = state.roster.writers_called(tag).peekable();
+    called.peek().is_some()
+        && called.all(|writer| {
+            state
+                .history
+                .is_settled(writer, log.compartment, Seq(1), &UnknownChain)
+        })
+}
+
+/// Adds lines to what the writer of a log had seen.
+pub(crate) fn note(
+    connection: &Connection,
+    vectors: &mut Vectors,
+    log: LogNumber,
+    lines: &[Line],
+) -> rusqlite::Result<()> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    for line in lines {
+        if line.is_unmet {
+            verdicts::set_unmet(connection, log, line.tag, line.seq)?;
+        }
+        if let Some((other, _, hlc)) = line.log {
+            stored::set_seen(connection, log, other, line.seq, hlc)?;
+        }
+    }
+    let vector = vector_of(connection, vectors, log)?;
+    for (_, writer, hlc) in lines.iter().filter_map(|line| line.log) {
+        let known = vector.entry(writer).or_insert(Hlc::ZERO);
+        *known = hlc.max(*known);
+    }
+    Ok(())
+}
+
+/// Up to which stamp of a writer had been seen by someone with this vector who just saw these lines too.
+pub(crate) fn upto(vector: &BTreeMap<WriterKey, Hlc>, lines: &[Line], writer: &WriterKey) -> Hlc {
+    let before = vector.get(writer).copied().unwrap_or(Hlc::ZERO);
+    lines
+        .iter()
+        .filter_map(|line| line.log)
+        .find(|(_, key, _)| key == writer)
+        .map_or(before, |(_, _, hlc)| hlc.max(before))
+}
+
+/// What the writer of a log had seen, as of its last merged entry.
+pub(crate) fn vector_of<'v>(
+    connection: &Connection,
+    vectors: &'v mut Vectors,
+    log: LogNumber,
+) -> rusqlite::Result<&'v mut BTreeMap<WriterKey, Hlc>> {
+    Ok(match vectors.entry(log) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(unknown) => unknown.insert(stored::seen_by_writer(connection, log)?),
+    })
+}
