@@ -4,6 +4,7 @@
 //! is skipped without being read. One that is malformed or names another compartment changes nothing.
 
 mod again;
+mod held;
 mod image;
 mod rows;
 mod seen;
@@ -201,7 +202,8 @@ impl<'c> Merging<'c> {
         })
     }
 
-    /// The connection, for writing along in the same transaction. Merged tables can only be read through it.
+    /// The connection, for writing along in the same transaction. Merged tables can only be read through it, and may lack rows
+    /// of this session until it ends.
     pub fn connection(&self) -> &'c Connection {
         self.connection
     }
@@ -563,7 +565,15 @@ fn merge_block(
     // New rows go into the key index in its own order, which costs far less than in any other; known rows stay in the order
     // in which they were written, which is probably that of the table here too.
     let mut order: Vec<u32> = (0..block.row_count() as u32).collect();
-    if order.len() > 8 && !merge.knows(block.row(0).key)? {
+    let is_new = order.len() > 8 && !merge.knows(block.row(0).key)?;
+    if is_new && order.len() >= held::ROWS_MIN {
+        merge.hold(context, block.life, &targets)?;
+        for row in block.rows() {
+            merge.hold_row(row.key, row.values);
+        }
+        return Ok(());
+    }
+    if is_new {
         order.sort_by(|left, right| {
             block
                 .row(*left as usize)

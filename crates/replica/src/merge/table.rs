@@ -7,11 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aeroedge_crdt::changeset::Values;
+use aeroedge_crdt::hlc::Hlc;
 use aeroedge_crdt::life::Life;
 use aeroedge_crdt::value::Value;
+use aeroedge_ids::WriterKey;
 use rusqlite::Connection;
 
-use super::seen::Context;
+use super::held::Held;
+use super::seen::{Context, SeenBy};
 use crate::clocks::{ClockStore, Written};
 use crate::conflicts::{ConflictLog, Losing, write_cell};
 use crate::graves::{Grave, Graves};
@@ -24,6 +27,7 @@ use crate::statements::Lazy;
 use crate::storage::StorageError;
 use crate::tables::{Policy, Table};
 use crate::values::Bound;
+use crate::writers::Writers;
 
 /// A column that a block writes, as the local schema knows it.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +69,8 @@ pub(crate) struct TableMerge<'c> {
     expect_known: bool,
     quarantined: bool,
     row: RowBytes,
+    /// Rows that are not written yet.
+    held: Held,
     /// Keys that were forgotten in this session.
     forgotten: BTreeSet<Vec<u8>>,
     pub(crate) touched: u64,
@@ -92,6 +98,7 @@ impl<'c> TableMerge<'c> {
             expect_known: false,
             quarantined: quarantine::any(connection)?,
             row: RowBytes::default(),
+            held: Held::default(),
             forgotten: BTreeSet::new(),
             touched: 0,
             touched_keys: Vec::new(),
@@ -101,6 +108,7 @@ impl<'c> TableMerge<'c> {
 
     /// Writes what is not written yet; what the next transaction may go on with.
     pub(crate) fn finish(mut self) -> Result<TableMemory, StorageError> {
+        self.settle()?;
         self.conflicts.flush()?;
         self.clocks.flush()?;
         Ok(TableMemory {
@@ -111,6 +119,7 @@ impl<'c> TableMerge<'c> {
 
     /// Drops a row with everything that is known of it, as if nobody had ever written it.
     pub(crate) fn forget(&mut self, key: &[u8]) -> Result<(), StorageError> {
+        self.settle()?;
         if self.look_up(key)? {
             self.remove_row(key)?;
         }
@@ -125,6 +134,7 @@ impl<'c> TableMerge<'c> {
 
     /// Keeps an open conflict that another replica has found.
     pub(crate) fn keep_losing(&mut self, key: &[u8], losing: Losing) -> Result<(), StorageError> {
+        self.settle()?;
         if self.table.policy == Policy::Silent {
             return Ok(());
         }
@@ -134,6 +144,66 @@ impl<'c> TableMerge<'c> {
     /// Whether a row of this key lives here.
     pub(crate) fn knows(&mut self, key: &[u8]) -> Result<bool, StorageError> {
         self.look_up(key)
+    }
+
+    /// Begins a block of writes that [`settle`](Self::settle) will merge, together with more of the same writer and moment.
+    pub(crate) fn hold(
+        &mut self,
+        context: &Context<'_>,
+        life: Life,
+        targets: &[Target<'_>],
+    ) -> Result<(), StorageError> {
+        if !self.held.takes(context) {
+            self.settle()?;
+            self.held.begin(context)?;
+        }
+        self.held.block(life, targets);
+        Ok(())
+    }
+
+    /// Adds a row to the block begun last.
+    pub(crate) fn hold_row(&mut self, key: &[u8], values: &[u8]) {
+        self.held.row(key, values);
+    }
+
+    /// Merges the writes that were held back. Everything else that looks at rows begins with it.
+    fn settle(&mut self) -> Result<(), StorageError> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let mut held = std::mem::take(&mut self.held);
+        held.sort();
+        let Some(origin) = held.origin() else {
+            return Ok(());
+        };
+        let seen = origin
+            .seen
+            .as_ref()
+            .map(|seen| |writer: &WriterKey| seen.get(writer).copied().unwrap_or(Hlc::ZERO));
+        let seen = seen.as_ref().map(|seen| seen as SeenBy<'_>);
+        let mut writers = Writers::default();
+        let (stamp, version) = (origin.stamp, origin.version);
+        let mut context = Context::new(self.connection, &mut writers, stamp, version, seen)?;
+        let targets: Vec<Vec<Target<'_>>> = held
+            .blocks()
+            .iter()
+            .map(|block| {
+                let targets = block.targets.iter();
+                targets
+                    .map(|held| {
+                        let (name, index) = (held.0.as_str(), held.1);
+                        Target { name, index }
+                    })
+                    .collect()
+            })
+            .collect();
+        let mut cells = Vec::new();
+        for row in held.rows() {
+            let life = held.blocks()[row.block].life;
+            let targets = &targets[row.block];
+            self.write(&mut context, life, row.key, targets, row.values, &mut cells)?;
+        }
+        Ok(())
     }
 
     /// Merges a write of some cells of one row.
@@ -148,6 +218,7 @@ impl<'c> TableMerge<'c> {
         values: &'a [u8],
         cells: &mut Vec<Cell<'a>>,
     ) -> Result<(), StorageError> {
+        self.settle()?;
         let table = Arc::clone(&self.table);
         cells.clear();
         let mut strangers = Vec::new();
@@ -229,6 +300,7 @@ impl<'c> TableMerge<'c> {
         life: Life,
         key: &[u8],
     ) -> Result<(), StorageError> {
+        self.settle()?;
         let life = life.number();
         self.close(context, key, None)?;
         let grave = Grave {

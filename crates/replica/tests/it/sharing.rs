@@ -324,6 +324,105 @@ fn a_row_of_another_compartment_is_refused_with_its_whole_changeset() {
     );
 }
 
+/// Everything that merging decides: rows, lives, stamps, tombstones and conflicts.
+fn decided(peer: &mut Peer) -> String {
+    let conflicts = peer.query(
+        "SELECT hex(c.key), life, hlc, w.key, cells FROM replica_conflict AS c JOIN replica_writer AS w ON w.number = writer
+         ORDER BY 1, 2, 3, 4",
+    );
+    let graves = peer.query(
+        "SELECT hex(g.key), life, hlc, w.key FROM replica_grave_1 AS g JOIN replica_writer AS w ON w.number = writer",
+    );
+    let rows = peer.query("SELECT * FROM contact ORDER BY id");
+    let digest = peer.replica.digest(None).unwrap();
+    format!("{digest:?}\n{conflicts}\n{graves}\n{rows}")
+}
+
+#[test]
+fn large_changesets_merge_alike_at_once_and_piece_by_piece() {
+    let tables = [Merged::table("contact")];
+    let mut other = Peer::new(3, SCHEMA, &tables);
+    let mut one = Peer::new(1, SCHEMA, &tables);
+    let write = |peer: &mut Peer, numbers: &mut dyn Iterator<Item = u32>, text: &str| {
+        peer.write(|transaction| {
+            for number in numbers {
+                transaction.execute(
+                    "INSERT INTO contact VALUES (?1, ?2, NULL) ON CONFLICT DO UPDATE SET name = excluded.name",
+                    (format!("key{}", number * 7919 % 5000), text.repeat(100)),
+                )?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    };
+    write(&mut other, &mut (0..600), "early");
+    other.sql("DELETE FROM contact WHERE id < 'key2'").unwrap();
+    one.receive(&other.entries);
+    // Neither has seen what the other does from here on.
+    write(&mut other, &mut (400..900), "unseen");
+    other
+        .sql("DELETE FROM contact WHERE id BETWEEN 'key3' AND 'key4'")
+        .unwrap();
+    one.now += 500;
+    write(&mut one, &mut (300..3_300), "one");
+    write(&mut one, &mut (3_000..3_010), "small");
+    write(&mut one, &mut (2_000..4_500), "more");
+    one.sql("DELETE FROM contact WHERE id BETWEEN 'key41' AND 'key44'")
+        .unwrap();
+    write(&mut one, &mut (0..5_000), "last");
+    let parts: usize = one
+        .entries
+        .iter()
+        .flat_map(|entry| &entry.parts)
+        .map(|(_, parts)| parts.len())
+        .sum();
+    assert!(parts > 12, "{parts}");
+
+    let mut at_once = Peer::new(4, SCHEMA, &tables);
+    at_once.receive(&other.entries);
+    at_once.receive(&one.entries);
+    let mut apart = Peer::new(5, SCHEMA, &tables);
+    apart.receive(&other.entries);
+    for entry in &one.entries {
+        for (compartment, parts) in &entry.parts {
+            for (part, changes) in parts.iter().enumerate() {
+                let incoming = Incoming {
+                    stamp: entry.stamp,
+                    part: part as u32,
+                    compartment: *compartment,
+                    seen: &|writer| entry.seen.get(writer).copied().unwrap_or_default(),
+                    changes,
+                };
+                apart
+                    .replica
+                    .merging(|merging| merging.apply(&incoming))
+                    .unwrap();
+            }
+        }
+    }
+    let mut late = Peer::new(6, SCHEMA, &tables);
+    late.receive(&one.entries);
+    late.receive(&other.entries);
+    let own: Vec<_> = one
+        .entries
+        .iter()
+        .filter(|entry| entry.stamp.writer == WriterKey([1; 32]))
+        .cloned()
+        .collect();
+    other.receive(&own);
+    let expected = decided(&mut at_once);
+    assert!(expected.lines().count() > 5_000);
+    for peer in [&mut apart, &mut late, &mut other] {
+        let found = decided(peer);
+        let differs = found
+            .lines()
+            .zip(expected.lines())
+            .find(|(one, other)| one != other);
+        assert_eq!(differs, None, "writer {:?}", peer.replica.writer());
+        assert_eq!(found.len(), expected.len());
+    }
+}
+
 #[test]
 fn a_large_transaction_comes_in_parts_that_merge_one_by_one() {
     let tables = [Merged::table("contact")];
