@@ -552,8 +552,22 @@ CREATE TABLE flight (
   source TEXT,                               -- manual, text, import, booking, other_side
   import_batch_id TEXT,
   import_fingerprint BLOB,                   -- recognises the row when it is imported again, also after edits here
-  import_occurrence INTEGER,                 -- tells identical rows of one file apart
+  import_occurrence INTEGER, flight_proof BLOB,                 -- tells identical rows of one file apart
   PRIMARY KEY (id, compartment_id)
+);
+
+CREATE TABLE flight_copy (                   -- of this device only: rows whose proof held when it was last looked at
+  flight_id TEXT NOT NULL,
+  compartment_id BLOB NOT NULL,
+  flight_uid TEXT NOT NULL,
+  flight_proof BLOB NOT NULL,
+  PRIMARY KEY (flight_id, compartment_id)
+);
+
+CREATE TABLE flight_copy_progress (          -- of this device only: one row, versions of the merge engine
+  id INTEGER NOT NULL PRIMARY KEY,
+  proven INTEGER NOT NULL,                   -- flight_copy knows of every change up to here
+  carried INTEGER NOT NULL                   -- changes up to here were carried to the other copies
 );
 
 CREATE TABLE flight_link (                   -- two pilots' entries of one event
@@ -1179,6 +1193,8 @@ CREATE INDEX endorsement_pilot ON endorsement (pilot_person_id);
 CREATE INDEX enrolment_student ON enrolment (student_person_id);
 
 CREATE INDEX flight_batch ON flight (import_batch_id);
+
+CREATE INDEX flight_copy_uid ON flight_copy (flight_uid);
 
 CREATE INDEX flight_date ON flight (date);
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use aeroedge_aviation_store::flights as store;
+use aeroedge_aviation_store::flights::links;
 use aeroedge_device::{Device, DeviceError, RevisionKind};
 use aeroedge_ids::{CompartmentId, ContextId, Millis, UserId, WriterKey};
 use rusqlite::types::Value;
@@ -149,15 +149,15 @@ fn rows_of_flight(device: &Device, id: &str) -> Result<BTreeSet<String>, AuditEr
     let compartments: Vec<CompartmentId> =
         contexts::readable_everywhere(device).into_keys().collect();
     let connection = device.connection();
-    let mut found = store::uids_beginning_with(connection, &compartments, id, 2)?;
+    let mut found = links::uids_beginning_with(connection, &compartments, id, 2)?;
     let Some(uid) = found.pop() else {
         return Ok(BTreeSet::new());
     };
     if !found.is_empty() {
         return Err(AuditError::Ambiguous(id.to_owned()));
     }
-    Ok(store::copies(connection, &compartments, &uid)?
+    Ok(links::copies_of(connection, &compartments, &uid)?
         .into_iter()
-        .map(|record| record.id)
+        .map(|place| place.id)
         .collect())
 }

@@ -1,35 +1,37 @@
 //! The logbook: log a flight, look it up, change it, add flights up.
 //!
 //! A flight that stands in several groups is one flight here: it has one id, lists show it once, and a change is made to
-//! all of its copies in one transaction.
+//! all of its copies in one transaction. Rows are copies of one flight only if who logged it made them so (`proof`).
 
 mod carry;
+mod copies;
 pub mod fields;
+mod proof;
 
-pub use carry::{carry_across, touched};
+pub use carry::{carry_across, concerns_flights};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aeroedge_aviation::logbook::{Flight, Totals};
-use aeroedge_aviation_store::flights::{self as store, Filter, LoggedFlight, Pilot};
+use aeroedge_aviation_store::flights::{self as store, Change, Filter, LoggedFlight, Pilot, Place};
 use aeroedge_aviation_store::{NewRow, Record, StoreError};
 use aeroedge_device::Device;
 use aeroedge_ids::{CompartmentId, ContextId, Millis, UserId};
+use aeroedge_replica::StorageError;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::contexts::{self, ContextError};
 use crate::explain::{Explained, Kind};
 use crate::write::{WriteError, new_id, write};
+use copies::Found;
 use fields::FieldError;
-
-/// Fewest characters of an id that name a row.
-const ID_PREFIX_MIN: usize = 6;
+use proof::FlightKey;
 
 /// A flight as it stands in the logbook.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FlightView {
-    /// The same in every group that holds a copy.
+    /// The same in every group that holds a copy. With `@` and a compartment if another group has a flight of this id.
     pub id: String,
     /// The groups that hold it.
     pub contexts: Vec<ContextId>,
@@ -78,6 +80,17 @@ pub enum FlightError {
     /// Several flights begin like this.
     #[error("more than one flight has an id that begins with {0:?}")]
     Ambiguous(String),
+    /// The group does not hold the flight.
+    #[error("the flight {id} does not stand in the group {group}")]
+    NotThere {
+        /// The flight.
+        id: String,
+        /// The group.
+        group: ContextId,
+    },
+    /// The clocks of rows cannot be read.
+    #[error("cannot read who changed the flight")]
+    Engine(#[from] StorageError),
     /// What was given makes no flight.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Fields(Vec<FieldError>),
@@ -98,8 +111,9 @@ impl From<StoreError> for FlightError {
 impl Explained for FlightError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Unknown(_) => Kind::NotFound,
+            Self::Unknown(_) | Self::NotThere { .. } => Kind::NotFound,
             Self::Ambiguous(_) | Self::Fields(_) => Kind::Invalid,
+            Self::Engine(_) => Kind::Failure,
             Self::Context(error) => error.kind(),
             Self::Write(error) => error.kind(),
         }
@@ -108,7 +122,11 @@ impl Explained for FlightError {
     fn advice(&self) -> String {
         match self {
             Self::Unknown(_) => "see `aeroedge flight list`".to_owned(),
-            Self::Ambiguous(_) => "give more of the id".to_owned(),
+            Self::Ambiguous(_) => {
+                "give more of the id, or name the group too, as in ID@GROUP".to_owned()
+            }
+            Self::NotThere { .. } => "see `aeroedge flight show`".to_owned(),
+            Self::Engine(_) => "see `aeroedge doctor`".to_owned(),
             Self::Fields(_) => "nothing was changed".to_owned(),
             Self::Context(error) => error.advice(),
             Self::Write(error) => error.advice(),
@@ -136,29 +154,57 @@ pub fn add(
         .map(|group| contexts::compartment_for(device, *group, "flight"))
         .collect::<Result<BTreeSet<CompartmentId>, _>>()?;
     let user = device.user();
-    let id = new_id(now);
-    let entry = LoggedFlight {
-        flight_uid: id.clone(),
-        pilot: Pilot {
-            user: Some(user),
-            person_id: None,
-        },
-        import: None,
-        flight: flight.clone(),
-    };
+    let mut flight = flight.clone();
+    name_children(&mut flight, now);
+    let key = (compartments.len() > 1).then(|| FlightKey::generate(&mut rand::rng()));
+    let rows: Vec<(Place, LoggedFlight)> = compartments
+        .into_iter()
+        .map(|compartment| {
+            let place = Place {
+                compartment,
+                id: new_id(now),
+            };
+            let entry = LoggedFlight {
+                link: key.as_ref().map(|key| key.link(&place)),
+                pilot: Pilot {
+                    user: Some(user),
+                    person_id: None,
+                },
+                import: None,
+                flight: flight.clone(),
+            };
+            (place, entry)
+        })
+        .collect();
     write(device, now, |connection| {
-        for compartment in &compartments {
+        for (place, entry) in &rows {
             let row = NewRow {
-                id: &new_id(now),
-                compartment: *compartment,
+                id: &place.id,
+                compartment: place.compartment,
                 created_by: Some(user),
                 now,
             };
-            store::insert(connection, row, &entry, &mut || new_id(now))?;
+            store::insert(connection, row, entry, &mut || new_id(now))?;
         }
         Ok(())
     })?;
-    Ok(id)
+    let first = rows.into_iter().next();
+    Ok(first
+        .map(|(place, entry)| entry.link.map_or(place.id, |link| link.flight_uid))
+        .unwrap_or_default())
+}
+
+/// What belongs to a flight has the same ids in all of its copies, so that edits of it can be carried.
+fn name_children(flight: &mut Flight, now: Millis) {
+    for approach in &mut flight.approaches {
+        approach.id = Some(new_id(now));
+    }
+    for person in &mut flight.persons {
+        person.id = Some(new_id(now));
+    }
+    for field in &mut flight.custom_fields {
+        field.id = Some(new_id(now));
+    }
 }
 
 /// How many flights there are, and some of them.
@@ -167,6 +213,7 @@ pub fn list(
     query: &Query,
     part: Part,
 ) -> Result<(u64, Vec<FlightView>), FlightError> {
+    copies::settle_if_free(device);
     let compartments = compartments_of(device, query);
     let mut filter = filter_of(query, &compartments);
     let connection = device.connection();
@@ -184,9 +231,10 @@ pub fn list(
     let mut views = if limit == 0 {
         Vec::new()
     } else {
+        let readable = contexts::readable_everywhere(device);
         store::list(connection, &filter)?
             .into_iter()
-            .map(|record| view_of(device, record))
+            .map(|record| view_of(device, &readable, record))
             .collect::<Result<_, _>>()?
     };
     if part.oldest_first {
@@ -197,6 +245,7 @@ pub fn list(
 
 /// What flights add up to.
 pub fn totals(device: &Device, query: &Query) -> Result<Totals, FlightError> {
+    copies::settle_if_free(device);
     let compartments = compartments_of(device, query);
     Ok(store::totals(
         device.connection(),
@@ -206,102 +255,154 @@ pub fn totals(device: &Device, query: &Query) -> Result<Totals, FlightError> {
 
 /// The flight that a person means, by its id or the beginning of it.
 pub fn get(device: &Device, id: &str) -> Result<FlightView, FlightError> {
-    let id = resolve(device, id)?;
-    let mut records = copies(device, &id)?;
-    // Of several copies the latest edited one speaks for all.
-    records.sort_by_key(|record| record.updated_at);
-    match records.pop() {
-        Some(record) => view_of(device, record),
-        None => Err(FlightError::Unknown(id)),
-    }
+    copies::settle_if_free(device);
+    shown(device, &copies::find(device, id)?)
 }
 
-/// Makes a flight this, in every group that holds it. Only what differs is written.
+/// Of several copies the latest edited one speaks for all.
+fn shown(device: &Device, found: &Found) -> Result<FlightView, FlightError> {
+    let latest = latest_of(device, found)?;
+    view_of(device, &contexts::readable_everywhere(device), latest)
+}
+
+fn latest_of(device: &Device, found: &Found) -> Result<Record<LoggedFlight>, FlightError> {
+    let mut records = Vec::new();
+    for place in &found.copies {
+        records.extend(store::get(
+            device.connection(),
+            place.compartment,
+            &place.id,
+        )?);
+    }
+    records
+        .into_iter()
+        .max_by(|one, other| {
+            let order = |record: &Record<LoggedFlight>| {
+                (record.updated_at, record.compartment, record.id.clone())
+            };
+            order(one).cmp(&order(other))
+        })
+        .ok_or_else(|| FlightError::Unknown(found.id.clone()))
+}
+
+/// Makes a flight this, in every group that holds it and lets this device write. Only what differs is written.
 pub fn edit(
     device: &mut Device,
     id: &str,
     flight: &Flight,
     now: Millis,
 ) -> Result<FlightView, FlightError> {
-    let stands = get(device, id)?;
-    check(flight, Some(&stands.flight), now)?;
-    let records = copies(device, &stands.id)?;
-    write(device, now, |connection| {
-        for record in &records {
-            let mut changed = flight.clone();
-            // An aircraft is a record of one group, so the copies name different ones.
-            if flight.aircraft_id == stands.flight.aircraft_id {
-                changed
-                    .aircraft_id
-                    .clone_from(&record.value.flight.aircraft_id);
-            }
-            store::replace(
-                connection,
-                record.compartment,
-                &record.id,
-                changed,
-                &mut || new_id(now),
-                now,
-            )?;
-        }
-        Ok(())
-    })?;
-    get(device, &stands.id)
-}
-
-/// Deletes a flight in every group that holds it.
-pub fn delete(device: &mut Device, id: &str, now: Millis) -> Result<(), FlightError> {
-    let id = resolve(device, id)?;
-    let records = copies(device, &id)?;
-    if records.is_empty() {
-        return Err(FlightError::Unknown(id));
-    }
-    write(device, now, |connection| {
-        for record in &records {
-            store::delete(connection, record.compartment, &record.id)?;
-        }
-        Ok(())
-    })?;
-    Ok(())
-}
-
-/// The full id that begins like this.
-fn resolve(device: &Device, id: &str) -> Result<String, FlightError> {
-    let id = id.trim().to_lowercase();
-    let unknown = || FlightError::Unknown(id.clone());
-    if id.len() < ID_PREFIX_MIN {
-        return Err(unknown());
-    }
-    let compartments: Vec<CompartmentId> =
-        contexts::readable_everywhere(device).into_keys().collect();
-    let mut found = store::uids_beginning_with(device.connection(), &compartments, &id, 2)?;
-    match (found.pop(), found.pop()) {
-        (Some(one), None) => Ok(one),
-        (Some(_), Some(_)) => Err(FlightError::Ambiguous(id)),
-        (None, _) => Err(unknown()),
-    }
-}
-
-fn copies(device: &Device, id: &str) -> Result<Vec<Record<LoggedFlight>>, FlightError> {
-    let compartments: Vec<CompartmentId> =
-        contexts::readable_everywhere(device).into_keys().collect();
-    Ok(store::copies(device.connection(), &compartments, id)?)
-}
-
-fn view_of(device: &Device, record: Record<LoggedFlight>) -> Result<FlightView, FlightError> {
+    copies::settle(device)?;
+    let found = copies::find(device, id)?;
+    let stands = latest_of(device, &found)?;
+    check(flight, Some(&stands.value.flight), now)?;
+    let change = Change::new(&stands.value.flight, flight.clone(), &mut || new_id(now));
+    let elsewhere = change.elsewhere();
     let readable = contexts::readable_everywhere(device);
-    let compartments: Vec<CompartmentId> = readable.keys().copied().collect();
-    let holding =
-        store::compartments_of(device.connection(), &compartments, &record.value.flight_uid)?;
-    let mut contexts: Vec<ContextId> = holding
+    let is_here =
+        |place: &Place| readable.get(&place.compartment) == readable.get(&stands.compartment);
+    let (places, _) = writable(device, &found.copies);
+    write(device, now, |connection| {
+        for place in &places {
+            let change = if is_here(place) { &change } else { &elsewhere };
+            store::change(connection, place, change, now)?;
+        }
+        Ok(())
+    })?;
+    shown(device, &found)
+}
+
+/// Where a flight was deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deleted {
+    /// The flight.
+    pub id: String,
+    /// Groups that hold it no more.
+    pub from: Vec<ContextId>,
+    /// Groups that keep it: this device may not delete it there, or was not told to.
+    pub kept: Vec<ContextId>,
+}
+
+/// Deletes a flight in every group that holds it and lets this device write, or in one of them only.
+pub fn delete(
+    device: &mut Device,
+    id: &str,
+    only: Option<ContextId>,
+    now: Millis,
+) -> Result<Deleted, FlightError> {
+    copies::settle(device)?;
+    let found = copies::find(device, id)?;
+    let readable = contexts::readable_everywhere(device);
+    let group_of = |place: &Place| readable.get(&place.compartment).copied();
+    let (wanted, mut kept): (Vec<Place>, Vec<Place>) = found
+        .copies
+        .into_iter()
+        .partition(|place| only.is_none() || group_of(place) == only);
+    if let Some(group) = only
+        && wanted.is_empty()
+    {
+        return Err(FlightError::NotThere {
+            id: found.id,
+            group,
+        });
+    }
+    let (places, forbidden) = writable(device, &wanted);
+    kept.extend(forbidden);
+    write(device, now, |connection| {
+        for place in &places {
+            store::delete(connection, place.compartment, &place.id)?;
+        }
+        Ok(())
+    })?;
+    let groups = |places: &[Place]| -> Vec<ContextId> {
+        let groups: BTreeSet<ContextId> = places.iter().filter_map(group_of).collect();
+        groups.into_iter().collect()
+    };
+    Ok(Deleted {
+        id: found.id,
+        from: groups(&places),
+        kept: groups(&kept),
+    })
+}
+
+/// Looks at what changed, for who asks the records themselves which rows are copies. What fails here fails there again.
+pub(crate) fn settle_copies(device: &Device) {
+    let _ = copies::settle(device);
+}
+
+/// The copies that this device may write, and those that it may not. If it may write none, all are to be tried: the refusal
+/// says why.
+fn writable(device: &Device, copies: &[Place]) -> (Vec<Place>, Vec<Place>) {
+    let (may, may_not): (Vec<Place>, Vec<Place>) = copies
         .iter()
-        .filter_map(|compartment| readable.get(compartment).copied())
+        .cloned()
+        .partition(|place| device.may_write("flight", place.compartment));
+    if may.is_empty() {
+        (may_not, may)
+    } else {
+        (may, may_not)
+    }
+}
+
+fn view_of(
+    device: &Device,
+    readable: &BTreeMap<CompartmentId, ContextId>,
+    record: Record<LoggedFlight>,
+) -> Result<FlightView, FlightError> {
+    let everywhere: Vec<CompartmentId> = readable.keys().copied().collect();
+    let place = Place {
+        compartment: record.compartment,
+        id: record.id,
+    };
+    let found = copies::flight_of(device, &everywhere, &place)?;
+    let contexts: BTreeSet<ContextId> = found
+        .copies
+        .iter()
+        .filter_map(|place| readable.get(&place.compartment).copied())
         .collect();
-    contexts.sort_unstable();
-    contexts.dedup();
     Ok(FlightView {
-        id: record.value.flight_uid,
-        contexts,
+        id: found.id,
+        contexts: contexts.into_iter().collect(),
         pilot: record.value.pilot.user,
         updated_at: record.updated_at,
         flight: record.value.flight,

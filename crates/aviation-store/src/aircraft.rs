@@ -164,7 +164,8 @@ pub fn update(
         table: Aircraft::TABLE,
         id: id.to_owned(),
     })?;
-    let after: Aircraft = patched(Aircraft::TABLE, &before.value, patch)?;
+    let mut after: Aircraft = patched(Aircraft::TABLE, &before.value, patch)?;
+    children::identify(&before.value.custom_fields, &mut after.custom_fields, ids);
     let mut columns = row::update(conn, &before, &after, now)?;
     let parent = Parent {
         table: Aircraft::TABLE,
@@ -174,7 +175,7 @@ pub fn update(
         now,
     };
     let custom_fields = (&before.value.custom_fields, &after.custom_fields);
-    if children::replace_all(conn, parent, custom_fields.0, custom_fields.1, ids)? {
+    if children::replace_all(conn, parent, custom_fields.0, custom_fields.1)? {
         if columns.is_empty() {
             row::touch(
                 conn,

@@ -53,7 +53,8 @@ pub(crate) fn insert_all<T: Child>(
     ids: &mut dyn FnMut() -> String,
 ) -> Result<(), StoreError> {
     for (position, child) in children.iter().enumerate() {
-        insert(conn, parent, child, position, ids)?;
+        let id = child.id().map_or_else(&mut *ids, str::to_owned);
+        insert(conn, parent, child, position, &id)?;
     }
     Ok(())
 }
@@ -63,10 +64,10 @@ fn insert<T: Child>(
     parent: Parent<'_>,
     child: &T,
     position: usize,
-    ids: &mut dyn FnMut() -> String,
+    id: &str,
 ) -> Result<(), StoreError> {
     let new = NewRow {
-        id: &ids(),
+        id,
         compartment: parent.compartment,
         created_by: parent.created_by,
         now: parent.now,
@@ -124,28 +125,77 @@ pub(crate) fn load<T: Child, P>(
     Ok(())
 }
 
-/// Makes the children those of `after`; whether anything changed. A child without id that equals one of before is that one.
+/// Gives every child of `after` an id: a child that has the id of one of `before`, or equals it, is that one; all others are
+/// new.
+pub(crate) fn identify<T: Child>(before: &[T], after: &mut [T], ids: &mut dyn FnMut() -> String) {
+    let mut free: Vec<&T> = before.iter().collect();
+    for child in after.iter_mut() {
+        let place = free
+            .iter()
+            .position(|known| known.id().is_some() && known.id() == child.id());
+        match place {
+            Some(place) => {
+                free.swap_remove(place);
+            }
+            None => child.set_id(None),
+        }
+    }
+    for child in after.iter_mut().filter(|child| child.id().is_none()) {
+        let same = |known: &&T| {
+            let mut nameless = (*known).clone();
+            nameless.set_id(None);
+            nameless == *child
+        };
+        let id = match free.iter().position(same) {
+            Some(place) => free.remove(place).id().map(str::to_owned),
+            None => None,
+        };
+        child.set_id(Some(id.unwrap_or_else(&mut *ids)));
+    }
+}
+
+/// What becomes of `stands` when somebody who saw `from` made it `to`: what they did not touch stays as it stands here.
+pub(crate) fn laid_over<T: Child>(stands: &[T], from: &[T], to: &[T]) -> Vec<T> {
+    fn of<'a, T: Child>(rows: &'a [T], child: &T) -> Option<&'a T> {
+        rows.iter().find(|row| row.id() == child.id())
+    }
+    let untouched = |child: &T| of(from, child).is_some_and(|was| was == child);
+    to.iter()
+        .filter_map(|child| match of(stands, child) {
+            Some(standing) if untouched(child) => Some(standing.clone()),
+            None if untouched(child) => None,
+            _ => Some(child.clone()),
+        })
+        .chain(
+            stands
+                .iter()
+                .filter(|row| of(from, row).is_none() && of(to, row).is_none())
+                .cloned(),
+        )
+        .collect()
+}
+
+/// Makes the children those of `after`, which have ids; whether anything changed.
 pub(crate) fn replace_all<T: Child>(
     conn: &Connection,
     parent: Parent<'_>,
     before: &[T],
     after: &[T],
-    ids: &mut dyn FnMut() -> String,
 ) -> Result<bool, StoreError> {
     let mut kept = vec![false; before.len()];
     let mut changed = false;
     for (position, child) in after.iter().enumerate() {
-        let known = before.iter().enumerate().position(|(index, known)| {
-            let mut same = child.clone();
-            same.set_id(known.id().map(str::to_owned));
-            !kept[index]
-                && match child.id() {
-                    Some(id) => known.id() == Some(id),
-                    None => same == *known,
-                }
-        });
+        let known = before
+            .iter()
+            .position(|known| known.id().is_some() && known.id() == child.id());
         let Some((index, id)) = known.and_then(|index| Some((index, before[index].id()?))) else {
-            insert(conn, parent, child, position, ids)?;
+            insert(
+                conn,
+                parent,
+                child,
+                position,
+                child.id().unwrap_or_default(),
+            )?;
             changed = true;
             continue;
         };

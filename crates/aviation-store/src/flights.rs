@@ -1,9 +1,11 @@
 //! Logbook entries with their approaches, persons and custom fields.
 //!
-//! A flight that belongs to several contexts has a copy in each under one `flight_uid`; lists and totals count it once.
+//! A flight that belongs to several contexts has a copy in each under one `flight_uid`, with a proof; lists and totals
+//! count it once.
 
+pub mod carried;
 mod columns;
-mod lookup;
+pub mod links;
 mod query;
 
 use aeroedge_aviation::logbook::{Approach, CustomField, Flight, FlightPerson};
@@ -13,14 +15,14 @@ use rusqlite::Connection;
 use crate::children::{self, Parent};
 use crate::row::{self, NewRow, Patch, Record, StoreError, Stored, patched};
 
-pub use lookup::{compartments_of, uids_beginning_with};
+pub use links::{Link, Place};
 pub use query::{Filter, count, list, totals};
 
 /// A flight as it stands in somebody's logbook.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LoggedFlight {
-    /// Shared by the copies of this entry in several contexts.
-    pub flight_uid: String,
+    /// What makes it a copy of one flight in several contexts, if it is one.
+    pub link: Option<Link>,
     /// Whose logbook.
     pub pilot: Pilot,
     /// By which import it came, if by one.
@@ -74,15 +76,6 @@ pub fn get(
     Ok(record)
 }
 
-/// The copies of one entry in these compartments.
-pub fn copies(
-    conn: &Connection,
-    compartments: &[CompartmentId],
-    flight_uid: &str,
-) -> Result<Vec<Record<LoggedFlight>>, StoreError> {
-    query::copies(conn, compartments, flight_uid)
-}
-
 /// Changes the named fields (those of [`Flight`]) and returns the columns that were written: none if nothing differs.
 pub fn update(
     conn: &Connection,
@@ -94,7 +87,9 @@ pub fn update(
 ) -> Result<Vec<&'static str>, StoreError> {
     let before = get_or_not_found(conn, compartment, id)?;
     let after = patched(LoggedFlight::TABLE, &before.value.flight, patch)?;
-    write_difference(conn, before, after, ids, now)
+    let from = before.value.flight.clone();
+    let change = Change::new(&from, after, ids);
+    write_change(conn, before, &change, now)
 }
 
 /// Makes the entry this flight, writing only what differs; returns the columns that were written.
@@ -107,7 +102,70 @@ pub fn replace(
     now: Millis,
 ) -> Result<Vec<&'static str>, StoreError> {
     let before = get_or_not_found(conn, compartment, id)?;
-    write_difference(conn, before, flight, ids, now)
+    let from = before.value.flight.clone();
+    let change = Change::new(&from, flight, ids);
+    write_change(conn, before, &change, now)
+}
+
+/// What somebody did to a flight as they saw it, to be done to each of its copies.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    from: Flight,
+    to: Flight,
+}
+
+impl Change {
+    /// From what was seen to what it shall be. What belongs to the flight and is new gets its id here, the same in every copy.
+    pub fn new(from: &Flight, mut to: Flight, ids: &mut dyn FnMut() -> String) -> Self {
+        children::identify(&from.approaches, &mut to.approaches, ids);
+        children::identify(&from.persons, &mut to.persons, ids);
+        children::identify(&from.custom_fields, &mut to.custom_fields, ids);
+        Self {
+            from: from.clone(),
+            to,
+        }
+    }
+
+    /// The same for a copy in another group, which cannot name what is a record of the first one.
+    pub fn elsewhere(&self) -> Self {
+        let mut other = self.clone();
+        for flight in [&mut other.from, &mut other.to] {
+            for person in &mut flight.persons {
+                person.who.person_id = None;
+            }
+        }
+        other.to.source = other.from.source;
+        other.to.billing_context_id = other.from.billing_context_id;
+        // A reference that changed names nothing there; one that did not stays as it stands.
+        let forget = |from: &Option<String>, to: &mut Option<String>| {
+            if to != from {
+                *to = None;
+            }
+        };
+        forget(&other.from.aircraft_id, &mut other.to.aircraft_id);
+        let whos = [
+            (&other.from.instructor, &mut other.to.instructor),
+            (&other.from.safety_pilot, &mut other.to.safety_pilot),
+            (&other.from.examiner, &mut other.to.examiner),
+        ];
+        for (from, to) in whos {
+            if from != to {
+                to.person_id = None;
+            }
+        }
+        other
+    }
+}
+
+/// Does to this entry what was done to a flight, writing only what differs; returns the columns that were written.
+pub fn change(
+    conn: &Connection,
+    place: &Place,
+    change: &Change,
+    now: Millis,
+) -> Result<Vec<&'static str>, StoreError> {
+    let before = get_or_not_found(conn, place.compartment, &place.id)?;
+    write_change(conn, before, change, now)
 }
 
 fn get_or_not_found(
@@ -120,18 +178,25 @@ fn get_or_not_found(
     Ok(before)
 }
 
-fn write_difference(
+fn write_change(
     conn: &Connection,
     before: Record<LoggedFlight>,
-    flight: Flight,
-    ids: &mut dyn FnMut() -> String,
+    change: &Change,
     now: Millis,
 ) -> Result<Vec<&'static str>, StoreError> {
-    let after = LoggedFlight {
-        flight,
+    let with = |flight: &Flight| LoggedFlight {
+        flight: flight.clone(),
         ..before.value.clone()
     };
-    let mut columns = row::update(conn, &before, &after, now)?;
+    let (from, to) = (with(&change.from).values(), with(&change.to).values());
+    let cells = LoggedFlight::COLUMNS
+        .iter()
+        .zip(before.value.values())
+        .zip(from.into_iter().zip(to))
+        .filter(|((_, stands), (from, to))| from != to && stands != to)
+        .map(|((column, _), (_, to))| (*column, to))
+        .collect();
+    let mut columns = row::write_cells(conn, &before, cells, now)?;
     let own_columns = columns.len();
     let parent = Parent {
         table: LoggedFlight::TABLE,
@@ -140,16 +205,16 @@ fn write_difference(
         created_by: before.created_by,
         now,
     };
-    let (old, new) = (&before.value.flight, &after.flight);
-    if children::replace_all(conn, parent, &old.approaches, &new.approaches, ids)? {
-        columns.push("approaches");
+    let stands = &before.value.flight;
+    macro_rules! children {
+        ($($name:ident)*) => {$(
+            let after = children::laid_over(&stands.$name, &change.from.$name, &change.to.$name);
+            if children::replace_all(conn, parent, &stands.$name, &after)? {
+                columns.push(stringify!($name));
+            }
+        )*};
     }
-    if children::replace_all(conn, parent, &old.persons, &new.persons, ids)? {
-        columns.push("persons");
-    }
-    if children::replace_all(conn, parent, &old.custom_fields, &new.custom_fields, ids)? {
-        columns.push("custom_fields");
-    }
+    children! { approaches persons custom_fields }
     if own_columns == 0 && !columns.is_empty() {
         row::touch(
             conn,

@@ -98,7 +98,7 @@ pub fn apply_import(
         let parsed = &parsed.flights[*index];
         let id = ids();
         let mut entry = LoggedFlight {
-            flight_uid: ids(),
+            link: None,
             pilot: target.pilot.clone(),
             import: Some(ImportMark {
                 batch_id: batch_id.to_owned(),

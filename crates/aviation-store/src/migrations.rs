@@ -61,6 +61,7 @@ pub fn migrations() -> &'static [(u32, &'static str, &'static str)] {
         5 "0005_training"
         6 "0006_money"
         7 "0007_notices"
+        8 "0008_copies"
     }
 }
 

@@ -174,7 +174,8 @@ pub fn update(
 ) -> Result<Vec<&'static str>, StoreError> {
     let mut before: Record<Person> = row::get_or_not_found(conn, compartment, id)?;
     children::load(conn, std::slice::from_mut(&mut before), ratings)?;
-    let after: Person = patched(Person::TABLE, &before.value, patch)?;
+    let mut after: Person = patched(Person::TABLE, &before.value, patch)?;
+    children::identify(&before.value.ratings, &mut after.ratings, ids);
     let mut columns = row::update(conn, &before, &after, now)?;
     let parent = Parent {
         table: Person::TABLE,
@@ -183,7 +184,7 @@ pub fn update(
         created_by: before.created_by,
         now,
     };
-    if children::replace_all(conn, parent, &before.value.ratings, &after.ratings, ids)? {
+    if children::replace_all(conn, parent, &before.value.ratings, &after.ratings)? {
         if columns.is_empty() {
             row::touch(conn, Person::TABLE, id, compartment, before.updated_at, now)?;
         }

@@ -182,6 +182,16 @@ pub(crate) fn update<T: Stored>(
         .filter(|((_, before), after)| before != after)
         .map(|((column, _), after)| (*column, after))
         .collect();
+    write_cells(conn, before, differing, now)
+}
+
+/// Writes these cells of a row and returns their columns.
+pub(crate) fn write_cells<T: Stored>(
+    conn: &Connection,
+    before: &Record<T>,
+    differing: Vec<(&'static str, Value)>,
+    now: Millis,
+) -> Result<Vec<&'static str>, StoreError> {
     if differing.is_empty() {
         return Ok(Vec::new());
     }

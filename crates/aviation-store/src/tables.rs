@@ -9,7 +9,12 @@ pub use aeroedge_aviation::audiences::{Audience, SharedTable as MergedTable};
 pub const MERGED: &[MergedTable] = aeroedge_aviation::audiences::SHARED;
 
 /// Tables that stay on this device.
-pub const LOCAL: &[&str] = &["aviation_migration", "import_batch"];
+pub const LOCAL: &[&str] = &[
+    "aviation_migration",
+    "import_batch",
+    "flight_copy",
+    "flight_copy_progress",
+];
 
 /// The merged table of this name.
 pub fn merged(name: &str) -> Option<&'static MergedTable> {

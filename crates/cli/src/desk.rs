@@ -15,7 +15,7 @@ use aeroedge_app::contexts::{
     self, ContextKind, ContextView, DeviceView, InviteState, InviteView, MemberView,
 };
 use aeroedge_app::explain::Kind;
-use aeroedge_app::flights::{self, FlightView, Part, Query};
+use aeroedge_app::flights::{self, Deleted, FlightView, Part, Query};
 use aeroedge_app::{aircraft, standing};
 use aeroedge_device::Device;
 use aeroedge_ids::{ContextId, Millis, UserId};
@@ -113,8 +113,14 @@ impl<'a> Desk<'a> {
         flight_of(flights::edit(self.device, id, &flight, self.now)?)
     }
 
-    pub(crate) fn delete_flight(&mut self, id: &str) -> Result<(), Failure> {
-        Ok(flights::delete(self.device, id, self.now)?)
+    /// Deletes a flight in all of its groups, or in one.
+    pub(crate) fn delete_flight(
+        &mut self,
+        id: &str,
+        group: Option<&str>,
+    ) -> Result<Deleted, Failure> {
+        let group = self.group(group)?;
+        Ok(flights::delete(self.device, id, group, self.now)?)
     }
 
     pub(crate) fn aircraft(&self, context: Option<&str>) -> Result<AircraftList, Failure> {

@@ -40,6 +40,8 @@ impl Program {
         lan_port: Option<u16>,
     ) -> Result<(Node<Device>, Self), Failure> {
         contexts::introduce_everywhere(&mut device, now())?;
+        // What was merged right before the program ended last time.
+        carry_flights(&mut device);
         let ended = contexts::ended(&device);
         let config = Config {
             after_merge: Some(Box::new(after_merge)),
@@ -181,9 +183,13 @@ impl Program {
 
 /// A device that is in two groups carries edits of a flight from one to the other, as ordinary writes.
 fn after_merge(device: &mut Device, rows: Vec<MergedRows>) {
-    let touched = rows.iter().flat_map(|rows| &rows.tables);
-    let flights = flights::touched(device, touched);
-    if let Err(error) = flights::carry_across(device, &flights, now()) {
+    if flights::concerns_flights(rows.iter().flat_map(|rows| &rows.tables)) {
+        carry_flights(device);
+    }
+}
+
+fn carry_flights(device: &mut Device) {
+    if let Err(error) = flights::carry_across(device, now()) {
         tracing::warn!(
             error = aeroedge_app::explain::with_causes(&error),
             "edits of a flight were not carried to its other groups"
@@ -376,7 +382,7 @@ impl Service for Program {
     }
 
     fn delete_flight(&self, id: String) -> Answer<'_, ()> {
-        answer(self.at_desk(move |desk| desk.delete_flight(&id)))
+        answer(self.at_desk(move |desk| desk.delete_flight(&id, None).map(|_| ())))
     }
 
     fn aircraft(&self, context: Option<String>) -> Answer<'_, AircraftList> {

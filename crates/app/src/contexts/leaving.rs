@@ -1,15 +1,17 @@
 //! What a person takes along when a membership ends: the own flights, as copies in the personal logbook.
 //!
-//! A flight has one id in all its copies, so one that stands in the personal logbook already is left as it is.
+//! What is taken along is a flight of its own: nobody in the group reaches it any more. It keeps the row's id, so that doing
+//! this twice, or on two devices, makes one of it. A flight that stands in a group one stays in is there already.
 
 use std::collections::BTreeSet;
 
 use aeroedge_aviation_store::NewRow;
-use aeroedge_aviation_store::flights::{self as store, Filter};
+use aeroedge_aviation_store::flights::{self as store, Filter, Place, links};
 use aeroedge_device::Device;
 use aeroedge_ids::{CompartmentId, ContextId, Millis};
 
-use super::{ContextError, compartment_for, personal};
+use super::{ContextError, compartment_for, personal, readable_everywhere};
+use crate::flights::settle_copies;
 use crate::write::{new_id, write};
 
 /// Flights copied in one transaction.
@@ -30,25 +32,40 @@ pub fn keep_own(device: &mut Device, context: ContextId, now: Millis) -> Result<
         pilot: Some(user),
         ..Filter::default()
     };
+    settle_copies(device);
+    let connection = device.connection();
+    let staying: Vec<CompartmentId> = readable_everywhere(device)
+        .into_iter()
+        .filter(|(_, group)| *group != context)
+        .map(|(compartment, _)| compartment)
+        .collect();
     let mut known = BTreeSet::new();
     let mut missing = Vec::new();
-    for record in store::list(device.connection(), &filter)? {
-        let uid = &record.value.flight_uid;
-        let at_home = store::compartments_of(device.connection(), &[home], uid)?;
-        if at_home.is_empty() && known.insert(uid.clone()) {
-            missing.push(record.value);
+    for record in store::list(connection, &filter)? {
+        let place = Place {
+            compartment: record.compartment,
+            id: record.id,
+        };
+        let stays = match links::uid_of(connection, &place)? {
+            Some(uid) => !links::copies_of(connection, &staying, &uid)?.is_empty(),
+            None => false,
+        };
+        let is_home = store::get(connection, home, &place.id)?.is_some();
+        if !stays && !is_home && known.insert(place.id.clone()) {
+            missing.push((place.id, record.value));
         }
     }
     let kept = missing.len() as u64;
     while !missing.is_empty() {
         let batch = missing.split_off(missing.len().saturating_sub(BATCH));
         write(device, now, |connection| {
-            for mut entry in batch {
+            for (id, mut entry) in batch {
                 // The aircraft and the import are records of the group; the tail stays.
                 entry.flight.aircraft_id = None;
                 entry.import = None;
+                entry.link = None;
                 let row = NewRow {
-                    id: &new_id(now),
+                    id: &id,
                     compartment: home,
                     created_by: Some(user),
                     now,

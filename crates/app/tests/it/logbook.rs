@@ -48,7 +48,7 @@ fn a_flight_is_logged_changed_and_deleted() {
     assert_eq!(view.flight.remarks.as_deref(), Some("Stayed for lunch"));
     assert_eq!(view.id, id);
 
-    flights::delete(device, &id, NOW).unwrap();
+    flights::delete(device, &id, None, NOW).unwrap();
     assert_eq!(
         flights::get(device, &id).unwrap_err().kind(),
         Kind::NotFound

@@ -1,7 +1,10 @@
 //! The use cases on real data folders.
 
+mod copies;
 mod leaks;
 mod logbook;
 mod people;
 mod school;
+mod strangers;
 mod support;
+mod world;

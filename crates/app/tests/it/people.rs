@@ -94,7 +94,7 @@ fn who_leaves_takes_the_own_flights_along() {
     assert_eq!(kept.contexts, [personal]);
     assert_eq!(kept.flight.tail, flight().tail);
     // They are the person's own from now on.
-    flights::delete(&mut robin.1.device, &only_club, NOW).unwrap();
+    flights::delete(&mut robin.1.device, &only_club, None, NOW).unwrap();
     exchange(&mut home.1, &mut robin.1, club, NOW);
     assert_eq!(flights_of(&home.1), 3);
     assert!(!contexts::leave(&mut robin.1.device, club, NOW).unwrap());

@@ -7,12 +7,13 @@ use rusqlite::types::Value;
 
 use crate::row::{Cells, Stored, blob, count, text, toggle, user};
 
-use super::{ImportMark, LoggedFlight, Pilot};
+use super::{ImportMark, Link, LoggedFlight, Pilot};
 
 impl Stored for LoggedFlight {
     const TABLE: &'static str = "flight";
     const COLUMNS: &'static [&'static str] = &[
         "flight_uid",
+        "flight_proof",
         "pilot_user_id",
         "pilot_person_id",
         "date",
@@ -81,8 +82,10 @@ impl Stored for LoggedFlight {
     fn values(&self) -> Vec<Value> {
         let flight = &self.flight;
         let import = self.import.as_ref();
+        let link = self.link.as_ref();
         vec![
-            Value::Text(self.flight_uid.clone()),
+            text(link.map(|link| &link.flight_uid)),
+            blob(link.map(|link| link.proof.as_slice())),
             user(self.pilot.user),
             text(self.pilot.person_id.as_ref()),
             Value::Text(flight.date.to_string()),
@@ -152,7 +155,7 @@ impl Stored for LoggedFlight {
     fn read(cells: &mut Cells<'_, '_>) -> Self {
         // Fields are read in the order in which they stand here: that of the columns.
         Self {
-            flight_uid: cells.text().unwrap_or_default(),
+            link: link(cells),
             pilot: Pilot {
                 user: cells.bytes().map(UserId),
                 person_id: cells.text(),
@@ -222,6 +225,14 @@ impl Stored for LoggedFlight {
             import: import_mark(cells),
         }
     }
+}
+
+fn link(cells: &mut Cells<'_, '_>) -> Option<Link> {
+    let (flight_uid, proof) = (cells.text(), cells.blob());
+    Some(Link {
+        flight_uid: flight_uid?,
+        proof: proof?,
+    })
 }
 
 fn import_mark(cells: &mut Cells<'_, '_>) -> Option<ImportMark> {

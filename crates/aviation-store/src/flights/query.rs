@@ -1,6 +1,6 @@
 //! Lists, counts and sums over entries.
 //!
-//! Of the copies of one entry in several contexts the latest edited stands for all of them.
+//! Of the proven copies of one entry in several contexts the latest edited stands for all of them.
 
 use aeroedge_aviation::logbook::{CountTotal, Hundredths, Seconds, Totals};
 use aeroedge_ids::{CompartmentId, UserId};
@@ -197,23 +197,6 @@ fn sane(column: &str) -> String {
     )
 }
 
-pub(super) fn copies(
-    conn: &Connection,
-    compartments: &[CompartmentId],
-    flight_uid: &str,
-) -> Result<Vec<Record<LoggedFlight>>, StoreError> {
-    let sql = format!(
-        "SELECT {} FROM flight WHERE flight_uid = ? AND compartment_id IN ({})
-         ORDER BY compartment_id, id",
-        row::select_columns::<LoggedFlight>(),
-        places(compartments.len())
-    );
-    let values = std::iter::once(Value::Text(flight_uid.to_owned()))
-        .chain(compartment_values(compartments))
-        .collect();
-    read(conn, &sql, values)
-}
-
 fn read(
     conn: &Connection,
     sql: &str,
@@ -244,19 +227,21 @@ impl Condition {
             format!("flight.compartment_id IN ({places})"),
             compartment_values(filter.compartments),
         );
-        if filter.compartments.len() > 1 {
-            condition.add(
-                format!(
-                    "NOT EXISTS (
-                       SELECT 1 FROM flight AS copy
-                       WHERE copy.flight_uid = flight.flight_uid AND copy.compartment_id IN ({places})
-                         AND (copy.updated_at, copy.compartment_id, copy.id)
-                           > (flight.updated_at, flight.compartment_id, flight.id)
-                     )"
-                ),
-                compartment_values(filter.compartments),
-            );
-        }
+        condition.add(
+            format!(
+                "(flight.flight_uid IS NULL OR NOT EXISTS (
+                   SELECT 1 FROM flight_copy AS known
+                   JOIN flight_copy AS other ON other.flight_uid = known.flight_uid
+                   JOIN flight AS copy ON copy.id = other.flight_id
+                     AND copy.compartment_id = other.compartment_id AND copy.flight_uid = other.flight_uid
+                   WHERE known.flight_id = flight.id AND known.compartment_id = flight.compartment_id
+                     AND known.flight_uid = flight.flight_uid AND other.compartment_id IN ({places})
+                     AND (copy.updated_at, copy.compartment_id, copy.id)
+                       > (flight.updated_at, flight.compartment_id, flight.id)
+                 ))"
+            ),
+            compartment_values(filter.compartments),
+        );
         if let Some(pilot) = filter.pilot {
             condition.add("flight.pilot_user_id = ?", [Value::Blob(pilot.0.to_vec())]);
         }

@@ -3,14 +3,15 @@
 use aeroedge_aviation::logbook::{
     Aircraft, Approach, Flight, Person, Rating, Seconds, Who, totals,
 };
-use aeroedge_aviation_store::flights::{self, Filter};
+use aeroedge_aviation_store::flights::links::{self, Claim};
+use aeroedge_aviation_store::flights::{self, Change, Filter, Place};
 use aeroedge_aviation_store::{Patch, StoreError, aircraft, people};
 use aeroedge_ids::{CompartmentId, Millis};
 use rusqlite::Connection;
 use serde_json::json;
 
 use crate::support::{
-    ELSEWHERE, HERE, NOW, PILOT, database, entry, full_flight, ids, new_row, short_flight,
+    ELSEWHERE, HERE, NOW, PILOT, database, entry, full_flight, ids, link, new_row, short_flight,
 };
 
 const LATER: Millis = Millis(NOW.0 + 1000);
@@ -31,7 +32,7 @@ fn insert(conn: &Connection, id: &str, compartment: CompartmentId, flight: Fligh
     flights::insert(
         conn,
         new_row(id, compartment),
-        &entry(flight, &format!("uid-{id}")),
+        &entry(flight, None),
         &mut ids,
     )
     .unwrap();
@@ -75,10 +76,12 @@ fn every_column_of_a_flight_is_filled_by_some_field() {
     assert_eq!(
         empty,
         [
+            "flight_uid",
             "pilot_person_id",
             "import_batch_id",
             "import_fingerprint",
-            "import_occurrence"
+            "import_occurrence",
+            "flight_proof"
         ]
     );
 }
@@ -349,34 +352,139 @@ fn lists_are_filtered_and_newest_first() {
     assert_eq!(nowhere, []);
 }
 
+/// Two rows that say that they are copies of one flight, and are known to be.
+fn two_copies(conn: &Connection) -> [Claim; 2] {
+    let copies = [("f", HERE), ("g", ELSEWHERE)].map(|(id, compartment)| Claim {
+        place: Place {
+            compartment,
+            id: id.to_owned(),
+        },
+        link: link("shared"),
+    });
+    for copy in &copies {
+        let Place { compartment, id } = &copy.place;
+        let entry = entry(short_flight("2026-01-01", "1.5"), Some(link("shared")));
+        flights::insert(conn, new_row(id, *compartment), &entry, &mut ids()).unwrap();
+    }
+    links::remember(conn, None, &copies, 1).unwrap();
+    copies
+}
+
+fn everywhere() -> Filter<'static> {
+    Filter {
+        compartments: &[HERE, ELSEWHERE],
+        ..Filter::default()
+    }
+}
+
 #[test]
 fn a_flight_in_two_contexts_is_listed_and_counted_once() {
     let conn = database();
-    let entry = entry(short_flight("2026-01-01", "1.5"), "shared");
-    flights::insert(&conn, new_row("f", HERE), &entry, &mut ids()).unwrap();
-    flights::insert(&conn, new_row("g", ELSEWHERE), &entry, &mut ids()).unwrap();
+    let copies = two_copies(&conn);
     let changes = patch(json!({"remarks": "edited here"}));
     flights::update(&conn, HERE, "f", &changes, &mut ids(), LATER).unwrap();
-    let both = Filter {
-        compartments: &[HERE, ELSEWHERE],
-        ..Filter::default()
-    };
-    let found = flights::list(&conn, &both).unwrap();
+    let found = flights::list(&conn, &everywhere()).unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].id, "f", "the latest edited stands for both");
-    assert_eq!(flights::count(&conn, &both).unwrap(), 1);
-    assert_eq!(flights::totals(&conn, &both).unwrap().total, Seconds(5400));
+    assert_eq!(found[0].value.link, Some(link("shared")));
+    assert_eq!(flights::count(&conn, &everywhere()).unwrap(), 1);
+    assert_eq!(
+        flights::totals(&conn, &everywhere()).unwrap().total,
+        Seconds(5400)
+    );
     let one = Filter {
         compartments: &[ELSEWHERE],
         ..Filter::default()
     };
     assert_eq!(flights::list(&conn, &one).unwrap()[0].id, "g");
+    let places = links::copies_of(&conn, &[HERE, ELSEWHERE], "shared").unwrap();
+    assert_eq!(places, copies.map(|copy| copy.place));
+}
+
+#[test]
+fn rows_that_only_say_so_are_flights_of_their_own() {
+    let conn = database();
+    let copies = two_copies(&conn);
+    let count = || flights::count(&conn, &everywhere()).unwrap();
+    // A third one says so and was not found to be a copy.
+    let third = entry(short_flight("2026-01-01", "1.5"), Some(link("shared")));
+    flights::insert(&conn, new_row("h", HERE), &third, &mut ids()).unwrap();
+    assert_eq!(count(), 2);
+    let single = links::single_rows_beginning_with(&conn, &[HERE, ELSEWHERE], "", 9).unwrap();
     assert_eq!(
-        flights::copies(&conn, &[HERE, ELSEWHERE], "shared")
-            .unwrap()
-            .len(),
-        2
+        single.iter().map(|place| &place.id).collect::<Vec<_>>(),
+        ["h"]
     );
+    // One that was a copy says something else now: what is remembered makes it none.
+    conn.execute("UPDATE flight SET flight_uid = 'other' WHERE id = 'f'", [])
+        .unwrap();
+    assert_eq!(count(), 3);
+    assert_eq!(links::uid_of(&conn, &copies[0].place).unwrap(), None);
+    conn.execute("UPDATE flight SET flight_uid = 'shared' WHERE id = 'f'", [])
+        .unwrap();
+    assert_eq!(count(), 2);
+    links::remember(&conn, Some(&[copies[1].place.clone()]), &[], 2).unwrap();
+    assert_eq!(count(), 3, "forgotten");
+    assert_eq!(links::progress(&conn).unwrap().proven, 2);
+}
+
+#[test]
+fn a_change_is_done_to_another_copy_without_undoing_what_differs_there() {
+    let conn = database();
+    insert(&conn, "f", HERE, full_flight());
+    insert(&conn, "g", ELSEWHERE, full_flight());
+    let get = |id: &str, compartment| flights::get(&conn, compartment, id).unwrap().unwrap();
+    // Copies have the same ids for what belongs to them.
+    let of_f = get("f", HERE).value.flight.approaches[0]
+        .id
+        .clone()
+        .unwrap();
+    conn.execute(
+        "UPDATE approach SET id = ?1 WHERE compartment_id = ?2",
+        (&of_f, ELSEWHERE.0),
+    )
+    .unwrap();
+    conn.execute("UPDATE flight SET remarks = 'theirs', landings = 1, instructor_person_id = 'q1' WHERE id = 'g'", [])
+        .unwrap();
+    conn.execute(
+        "UPDATE approach SET comments = 'theirs' WHERE compartment_id = ?1",
+        [ELSEWHERE.0],
+    )
+    .unwrap();
+    let seen = get("f", HERE).value.flight;
+    let mut to = seen.clone();
+    to.landings = Some(4);
+    to.safety_pilot = Who::named("Somebody Else");
+    to.approaches.push(Approach {
+        kind: Some("VOR".into()),
+        ..Approach::default()
+    });
+    let change = Change::new(&seen, to, &mut ids_after("new"));
+    let place = |id: &str, compartment| Place {
+        compartment,
+        id: id.to_owned(),
+    };
+    flights::change(&conn, &place("f", HERE), &change, LATER).unwrap();
+    let columns =
+        flights::change(&conn, &place("g", ELSEWHERE), &change.elsewhere(), LATER).unwrap();
+    assert_eq!(
+        columns,
+        [
+            "landings",
+            "safety_pilot_person_id",
+            "safety_pilot_name",
+            "approaches"
+        ]
+    );
+    let (here, there) = (
+        get("f", HERE).value.flight,
+        get("g", ELSEWHERE).value.flight,
+    );
+    assert_eq!(there.landings, Some(4));
+    assert_eq!(there.remarks.as_deref(), Some("theirs"));
+    assert_eq!(there.instructor.person_id.as_deref(), Some("q1"));
+    assert_eq!(there.approaches[0].comments.as_deref(), Some("theirs"));
+    assert_eq!(there.approaches[1], here.approaches[1], "with one id");
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn an_import_brings_flights_and_their_aircraft() {
     assert_eq!(short.flight.aircraft_id, plane);
     assert_eq!(short.flight.aircraft_type.as_deref(), Some("C172"));
     assert_eq!(short.import.as_ref().unwrap().batch_id, "batch");
-    assert_ne!(found[0].value.flight_uid, short.flight_uid);
+    assert_eq!(short.link, None);
     assert_eq!(found[0].value.flight.approaches.len(), 1);
     let batches = batches(&conn).unwrap();
     assert_eq!((batches[0].flights, batches[0].aircraft), (2, 1));
@@ -173,7 +173,7 @@ fn a_flight_that_was_typed_in_before_is_imported_and_pointed_out() {
     flights::insert(
         &conn,
         new_row("mine", HERE),
-        &crate::support::entry(typed, "mine"),
+        &crate::support::entry(typed, None),
         &mut ids(),
     )
     .unwrap();
@@ -242,7 +242,7 @@ fn undo_leaves_nothing_of_an_import_and_everything_else() {
     flights::insert(
         &conn,
         new_row("mine", HERE),
-        &crate::support::entry(full_flight(), "mine"),
+        &crate::support::entry(full_flight(), None),
         &mut ids(),
     )
     .unwrap();
@@ -328,7 +328,7 @@ fn undo_keeps_an_aircraft_that_another_flight_uses() {
     flights::insert(
         &conn,
         new_row("mine", HERE),
-        &crate::support::entry(flight, "mine"),
+        &crate::support::entry(flight, None),
         &mut ids(),
     )
     .unwrap();

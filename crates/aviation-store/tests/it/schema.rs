@@ -210,14 +210,14 @@ fn migrations_apply_inside_a_transaction_of_the_caller() {
 fn a_database_of_a_newer_program_is_refused_in_one_sentence() {
     let conn = database();
     conn.execute(
-        "INSERT INTO aviation_migration VALUES (8, '0008_future')",
+        "INSERT INTO aviation_migration VALUES (9, '0009_future')",
         [],
     )
     .unwrap();
     let error = apply(&conn).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "database has aviation schema 8 and this program knows 7: install the newer program that wrote it"
+        "database has aviation schema 9 and this program knows 8: install the newer program that wrote it"
     );
     assert!(conn.is_autocommit(), "nothing stays open");
 }

@@ -1,7 +1,7 @@
 //! A database in memory, identifiers that count up, and a flight to begin with.
 
 use aeroedge_aviation::logbook::{Approach, CustomField, Flight, FlightPerson, Seconds, Who};
-use aeroedge_aviation_store::flights::{LoggedFlight, Pilot};
+use aeroedge_aviation_store::flights::{Link, LoggedFlight, Pilot};
 use aeroedge_aviation_store::{NewRow, apply};
 use aeroedge_ids::{CompartmentId, Millis, UserId};
 use rusqlite::Connection;
@@ -35,9 +35,9 @@ pub(crate) fn new_row(id: &str, compartment: CompartmentId) -> NewRow<'_> {
     }
 }
 
-pub(crate) fn entry(flight: Flight, flight_uid: &str) -> LoggedFlight {
+pub(crate) fn entry(flight: Flight, link: Option<Link>) -> LoggedFlight {
     LoggedFlight {
-        flight_uid: flight_uid.to_owned(),
+        link,
         pilot: Pilot {
             user: Some(PILOT),
             person_id: None,
@@ -103,5 +103,13 @@ pub(crate) fn short_flight(date: &str, hours: &str) -> Flight {
         total: Seconds::parse(hours).unwrap(),
         landings: Some(1),
         ..Flight::default()
+    }
+}
+
+/// What says that a row is a copy; whether the proof holds is not for these tables to know.
+pub(crate) fn link(flight_uid: &str) -> Link {
+    Link {
+        flight_uid: flight_uid.to_owned(),
+        proof: vec![1, 2, 3],
     }
 }

@@ -25,11 +25,16 @@ pub(crate) enum FlightCommand {
         after_help = "Examples:\n  aeroedge flight edit 0197f3a2-4c1e --total 1.5 --remarks 'Stayed for lunch'\n  aeroedge flight edit 0197f3a2-4c1e --clear holds --clear instructor"
     )]
     Edit(Box<EditFlightArguments>),
-    /// Delete a flight, in every group that holds it
-    #[command(after_help = "Examples:\n  aeroedge flight delete 0197f3a2-4c1e")]
+    /// Delete a flight, in every group that holds it and lets you
+    #[command(
+        after_help = "Examples:\n  aeroedge flight delete 0197f3a2-4c1e\n  aeroedge flight delete 0197f3a2-4c1e --context Hangar"
+    )]
     Delete {
         /// Id of the flight, or the beginning of it
         id: String,
+        /// Delete it in this group only
+        #[arg(long, value_name = "CONTEXT")]
+        context: Option<String>,
     },
     /// Add flights up
     #[command(

@@ -8,7 +8,7 @@ use aeroedge_api::types::{
 use aeroedge_app::explain::Kind;
 use aeroedge_app::flights::fields::{self, FieldError};
 use aeroedge_aviation::logbook::{Hundredths, Precision, Seconds};
-use aeroedge_ids::UserId;
+use aeroedge_ids::{ContextId, UserId};
 use serde::Serialize;
 
 use super::Bench;
@@ -30,7 +30,7 @@ pub(super) async fn run(command: &FlightCommand, bench: &Bench) -> Result<(), Fa
             bench.output.result(&flight, describe)
         }
         FlightCommand::Edit(arguments) => edit(arguments, bench).await,
-        FlightCommand::Delete { id } => delete(id, bench).await,
+        FlightCommand::Delete { id, context } => delete(id, context.as_deref(), bench).await,
         FlightCommand::Totals(filter) => {
             let mut office = bench.open()?;
             let desk = office.desk();
@@ -103,17 +103,31 @@ async fn edit(arguments: &EditFlightArguments, bench: &Bench) -> Result<(), Fail
     bench.output.result(&changed, describe)
 }
 
-async fn delete(id: &str, bench: &Bench) -> Result<(), Failure> {
+async fn delete(id: &str, group: Option<&str>, bench: &Bench) -> Result<(), Failure> {
     #[derive(Serialize)]
     struct Deleted {
         id: String,
+        /// Groups that hold it no more.
+        from: Vec<String>,
+        /// Groups that keep it.
+        kept: Vec<String>,
     }
     let mut office = bench.open()?;
-    let flight = office.desk().flight(id)?;
-    office.desk().delete_flight(&flight.id)?;
+    let deleted = office.desk().delete_flight(id, group)?;
     bench.written(&mut office).await?;
-    bench.output.result(&Deleted { id: flight.id }, |deleted| {
-        format!("deleted flight {}", deleted.id)
+    let names =
+        |groups: &[ContextId]| -> Vec<String> { groups.iter().map(ToString::to_string).collect() };
+    let deleted = Deleted {
+        from: names(&deleted.from),
+        kept: names(&deleted.kept),
+        id: deleted.id,
+    };
+    bench.output.result(&deleted, |deleted| {
+        let mut text = format!("deleted flight {}", deleted.id);
+        if !deleted.kept.is_empty() {
+            let _ = write!(text, "; it stays in {}", deleted.kept.join(", "));
+        }
+        text
     })
 }
 
