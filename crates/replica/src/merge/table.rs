@@ -392,34 +392,44 @@ impl<'c> TableMerge<'c> {
     ) -> Result<(), StorageError> {
         let slot = self.row.slot;
         let incoming = written(context);
-        let mut won: Vec<&Cell<'_>> = Vec::new();
+        let mut won: Vec<&Cell<'_>> = Vec::with_capacity(cells.len());
         let mut lost: Vec<&Cell<'_>> = Vec::new();
         let mut beaten: BTreeMap<(u64, u32), Vec<u8>> = BTreeMap::new();
         let (chunk, place) = self.clocks.read(slot)?;
+        // Rows are mostly written as a whole, and then one comparison speaks for all their cells.
+        let mut latest: Option<(Written, bool, bool)> = None;
         for cell in cells {
             let Some(standing) = chunk.cell(place, cell.number) else {
                 won.push(cell);
                 continue;
             };
             let same_writer = standing.writer == incoming.writer;
-            let wins = match incoming.hlc.cmp(&standing.hlc) {
-                std::cmp::Ordering::Greater => true,
-                std::cmp::Ordering::Less => false,
+            if same_writer && standing.hlc == incoming.hlc {
                 // One writing never differs from itself unless a log was forked.
-                std::cmp::Ordering::Equal if same_writer => {
-                    if cell.bytes > self.row.value(cell.index) {
-                        won.push(cell);
-                    }
-                    continue;
+                if cell.bytes > self.row.value(cell.index) {
+                    won.push(cell);
                 }
-                std::cmp::Ordering::Equal => {
-                    context.writer_less(standing.writer, incoming.writer)?
+                continue;
+            }
+            let (wins, is_unseen) = match latest {
+                Some((known, wins, is_unseen)) if known == standing => (wins, is_unseen),
+                _ => {
+                    let wins = match incoming.hlc.cmp(&standing.hlc) {
+                        std::cmp::Ordering::Greater => true,
+                        std::cmp::Ordering::Less => false,
+                        std::cmp::Ordering::Equal => {
+                            context.writer_less(standing.writer, incoming.writer)?
+                        }
+                    };
+                    let is_unseen = wins
+                        && self.table.policy != Policy::Silent
+                        && !context.had_seen(standing.writer, standing.hlc)?;
+                    latest = Some((standing, wins, is_unseen));
+                    (wins, is_unseen)
                 }
             };
             if wins {
-                if self.table.policy != Policy::Silent
-                    && !context.had_seen(standing.writer, standing.hlc)?
-                {
+                if is_unseen {
                     let kept = beaten.entry((standing.hlc, standing.writer)).or_default();
                     append_cell(kept, cell.number, self.row.value(cell.index));
                 }
@@ -445,8 +455,13 @@ impl<'c> TableMerge<'c> {
         if won.is_empty() {
             return Ok(());
         }
-        let numbers: Vec<u16> = won.iter().map(|cell| cell.number).collect();
-        self.clocks.wrote(slot, &numbers, incoming)?;
+        let covered = self.table.numbers_end;
+        if won.len() == usize::from(covered) {
+            self.clocks.made(slot, slot, life, incoming, covered)?;
+        } else {
+            let numbers: Vec<u16> = won.iter().map(|cell| cell.number).collect();
+            self.clocks.wrote(slot, &numbers, incoming)?;
+        }
         let changed: Vec<&Cell<'_>> = won
             .into_iter()
             .filter(|cell| cell.bytes != self.row.value(cell.index))
