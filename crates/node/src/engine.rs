@@ -23,6 +23,9 @@ use crate::store::{ControlReceived, JoinState, Received, Store, StoreError};
 
 /// A group is closed after this time even if more is queued, so that what was done becomes durable soon.
 const GROUP_TIME: Duration = Duration::from_millis(8);
+/// Or after this time while nothing but writes is queued: each page of an index is written once for a group, so that under load
+/// a longer one is a faster one, and nobody else waits.
+const WRITES_TIME: Duration = Duration::from_millis(40);
 /// Likewise after this many bytes of entries.
 const GROUP_BYTES: usize = 4 << 20;
 /// Batches of one link and compartment that wait together are merged together, up to this many bytes.
@@ -86,6 +89,8 @@ struct Group<S: Store> {
     finishes: Vec<Finish>,
     /// From which of them on writes are held back, if they are.
     held_back: Option<usize>,
+    /// Whether all that was done so far was to write, and to read for others.
+    is_only_writes: bool,
     /// Entries that were taken in, to be acknowledged once durable.
     applied: Vec<(LinkId, BatchId, Vec<WriterKey>)>,
     /// Logs that were taken in.
@@ -105,6 +110,7 @@ impl<S: Store> Group<S> {
         Self {
             finishes: Vec::new(),
             held_back: None,
+            is_only_writes: true,
             applied: Vec::new(),
             taken: BTreeMap::new(),
             touched: Vec::new(),
@@ -224,7 +230,12 @@ impl<S: Store> Thread<S> {
                     self.job(&mut group, other);
                 }
             }
-            if began.elapsed() < GROUP_TIME && group.bytes < GROUP_BYTES {
+            let time = if group.is_only_writes && waiting.is_none() {
+                WRITES_TIME
+            } else {
+                GROUP_TIME
+            };
+            if began.elapsed() < time && group.bytes < GROUP_BYTES {
                 next = self.jobs.try_recv().ok();
             }
         }
@@ -247,6 +258,7 @@ impl<S: Store> Thread<S> {
                 group.wrote = true;
             }
             Job::Call(call) => {
+                group.is_only_writes = false;
                 self.commit(group);
                 group.finishes.push(call(&mut self.store));
                 group.wrote = true;
@@ -451,6 +463,7 @@ impl<S: Store> Thread<S> {
             return;
         };
         self.commit(group);
+        group.is_only_writes = false;
         group.wrote = true;
         let mut received = match self.store.receive_entries(&batches, clock()) {
             Ok(received) => received,
