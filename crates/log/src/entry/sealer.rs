@@ -17,7 +17,7 @@ use crate::bytes::strictly_ascending;
 use crate::keys::EpochKey;
 use crate::seal::{self, TAG_LENGTH, derive, sha256};
 
-const COMPRESSION_LEVEL: i32 = 3;
+const COMPRESSION_LEVEL: i32 = 1;
 /// Shorter bodies are sealed as they are: compressing the change of one row takes as long as writing the row, and saves some
 /// hundred bytes.
 const COMPRESSION_MIN: usize = 1024;
