@@ -73,6 +73,14 @@ pub enum ClockFinding {
         /// How many entries wait behind it.
         entries: u64,
     },
+    /// A repair of this device's clock was cut short.
+    #[error(
+        "{transactions} changes made by a wrong clock are still to be written again: repair the clock once more"
+    )]
+    Unfinished {
+        /// How many transactions.
+        transactions: u64,
+    },
     /// Several devices agree with each other against this one.
     #[error(
         "{devices} other devices are at least {} ahead of this one: probably the clock here is wrong, check date, time and zone",
@@ -109,6 +117,10 @@ impl Device {
             Ok(()) => {}
             Err(ClockError::Off(off)) => findings.push(off.into()),
             Err(ClockError::Device(error)) => return Err(error),
+        }
+        let transactions = self.to_write_again()?;
+        if transactions > 0 {
+            findings.push(ClockFinding::Unfinished { transactions });
         }
         let mut leads: Vec<(DeviceKey, u64)> = Vec::new();
         for log in stored::unmerged(self.connection())? {

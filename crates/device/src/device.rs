@@ -165,7 +165,7 @@ impl Device {
         let mut replica = Replica::open(connection, writer)
             .map_err(|error| DeviceError::Engine(Box::new(error)))?;
         replica
-            .declare(&options.tables, now)
+            .declare_holding_back(&options.tables, now)
             .map_err(|error| DeviceError::Engine(Box::new(error)))?;
         let mut device = Self {
             replica,
@@ -194,6 +194,7 @@ impl Device {
         device.read_control()?;
         device.finish_renewal(now)?;
         device.control_judged = verdicts::judged_control(device.connection())?;
+        device.release_quarantine(now)?;
         Ok(device)
     }
 

@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 mod audit;
+mod clock_repair;
 mod clocks;
 mod device;
 mod digest;
@@ -21,6 +22,7 @@ mod merging;
 mod offer;
 mod own_logs;
 mod rejudge;
+mod release;
 mod renewal;
 mod schema;
 mod sealing;
@@ -32,6 +34,7 @@ mod write;
 
 pub use aeroedge_replica::Touched;
 pub use audit::{Revision, RevisionKind};
+pub use clock_repair::{ClockRepair, ClockRepairError};
 pub use clocks::{BUILD_TOLERANCE_MS, ClockError, ClockFinding, ClockOff};
 pub use device::{Device, DeviceError, Options};
 pub use exchange::{PeerAcceptError, PeerRefused, ReceiveError, Received};

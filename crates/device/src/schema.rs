@@ -6,6 +6,7 @@ use rusqlite::Connection;
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_logs.sql"),
     include_str!("../migrations/0002_verdicts.sql"),
+    include_str!("../migrations/0003_again.sql"),
 ];
 
 /// Why a database could not be brought up to date.

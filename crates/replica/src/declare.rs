@@ -10,8 +10,9 @@ use crate::clocks::{ClockStore, Written};
 use crate::encode::{Encoder, PART_LENGTH};
 use crate::flush::{FlushError, encode_whole};
 use crate::guard;
-use crate::merge::{MergeError, Merging};
+use crate::merge::{MergeError, Merging, RowSet};
 use crate::names::quoted;
+use crate::quarantine;
 use crate::rows::RowBytes;
 use crate::schema::{SchemaError, Shape, inspect};
 use crate::slots::Slots;
@@ -86,11 +87,42 @@ impl Replica {
         now: Millis,
         journal: &mut dyn Journal,
     ) -> Result<(), DeclareError> {
+        self.declare_and(tables, now, journal, Waiting::IsReleased)
+    }
+
+    /// Declares tables, and leaves in quarantine what they can hold from now on. Released from there, cells have no conflicts: who can
+    /// merge again what concerns [`rows_ready`](Self::rows_ready) finds them.
+    pub fn declare_holding_back(
+        &mut self,
+        tables: &[Merged],
+        now: Millis,
+    ) -> Result<(), DeclareError> {
+        self.declare_and(tables, now, &mut NoJournal, Waiting::Stays)
+    }
+
+    /// Rows of which something waits in quarantine that the tables can hold.
+    pub fn rows_ready(&mut self) -> Result<RowSet, StorageError> {
+        let Self { connection, engine } = self;
+        engine.refresh_for_reading(connection)?;
+        let mut rows = RowSet::new();
+        for entry in quarantine::ready(connection, &engine.tables)? {
+            rows.add_key(&entry.table, &entry.keys, entry.key);
+        }
+        Ok(rows)
+    }
+
+    fn declare_and(
+        &mut self,
+        tables: &[Merged],
+        now: Millis,
+        journal: &mut dyn Journal,
+        waiting: Waiting,
+    ) -> Result<(), DeclareError> {
         let Self { connection, engine } = self;
         let connection = &*connection;
         engine.begin(connection)?;
         engine.shared.set_mode(Mode::Internal);
-        let outcome = engine.declare(connection, tables, now, journal);
+        let outcome = engine.declare(connection, tables, now, journal, waiting);
         engine.shared.set_mode(Mode::Closed);
         if outcome.is_err() {
             engine.abandon(connection)?;
@@ -99,6 +131,13 @@ impl Replica {
         }
         outcome
     }
+}
+
+/// What becomes of what waited for the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    IsReleased,
+    Stays,
 }
 
 /// A table whose rows were there before it was declared.
@@ -113,6 +152,7 @@ impl Engine {
         tables: &[Merged],
         now: Millis,
         journal: &mut dyn Journal,
+        waiting: Waiting,
     ) -> Result<(), DeclareError> {
         let mut adopted = Vec::new();
         let mut changed = false;
@@ -128,7 +168,7 @@ impl Engine {
         }
         self.reload(connection)??;
         self.adopt(connection, &adopted, now, journal)?;
-        if changed {
+        if changed && waiting == Waiting::IsReleased {
             self.release(connection)?;
         } else {
             connection

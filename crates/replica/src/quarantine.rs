@@ -172,6 +172,8 @@ pub(crate) fn row_died(
 #[derive(Debug)]
 pub(crate) struct Released {
     pub(crate) table: String,
+    /// Names of its key columns, each followed by a line feed.
+    pub(crate) keys: String,
     pub(crate) key: Vec<u8>,
     pub(crate) column: String,
     pub(crate) life: Life,
@@ -185,6 +187,20 @@ pub(crate) fn take_ready(
     connection: &Connection,
     tables: &Tables,
 ) -> Result<Vec<Released>, StorageError> {
+    let ready = ready(connection, tables)?;
+    for entry in &ready {
+        connection
+            .prepare_cached("DELETE FROM replica_quarantine WHERE tbl = ?1 AND keys = ?2 AND key = ?3 AND col = ?4")?
+            .execute((&entry.table, &entry.keys, &entry.key, &entry.column))?;
+    }
+    Ok(ready)
+}
+
+/// The entries that the tables can hold now.
+pub(crate) fn ready(
+    connection: &Connection,
+    tables: &Tables,
+) -> Result<Vec<Released>, StorageError> {
     let mut ready = Vec::new();
     if !any(connection)? {
         return Ok(ready);
@@ -195,7 +211,6 @@ pub(crate) fn take_ready(
             "SELECT key, col, life, hlc, writer, value FROM replica_quarantine WHERE tbl = ?1 AND keys = ?2 ORDER BY key, col",
         )?;
         let mut rows = statement.query((&table.name, &keys))?;
-        let mut taken = Vec::new();
         while let Some(row) = rows.next()? {
             let column: String = row.get(1)?;
             let value: Vec<u8> = row.get(5)?;
@@ -210,8 +225,9 @@ pub(crate) fn take_ready(
                             .is_ok_and(|value| known.accepts(value))
                 });
             if keeps_key && fits {
-                taken.push(Released {
+                ready.push(Released {
                     table: table.name.clone(),
+                    keys: keys.clone(),
                     key,
                     column,
                     life: Life::from_number(row.get::<_, i64>(2)? as u64),
@@ -221,12 +237,6 @@ pub(crate) fn take_ready(
                 });
             }
         }
-        for entry in &taken {
-            connection
-                .prepare_cached("DELETE FROM replica_quarantine WHERE tbl = ?1 AND keys = ?2 AND key = ?3 AND col = ?4")?
-                .execute((&entry.table, &keys, &entry.key, &entry.column))?;
-        }
-        ready.extend(taken);
     }
     Ok(ready)
 }

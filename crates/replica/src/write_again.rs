@@ -4,9 +4,10 @@
 //! The statements are the application's own kind, so they are stamped, sealed and judged like any other.
 
 use aeroedge_crdt::changeset::{Block, Changeset, Kind, MalformedChangeset, TableNames};
+use aeroedge_crdt::life::Life;
 use aeroedge_crdt::value::Value;
 use rusqlite::types::Value as SqlValue;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::names::{list, quoted};
 use crate::schema::SchemaError;
@@ -22,6 +23,8 @@ pub enum MissingRow {
     Make,
     /// Leave it, and report it.
     Leave,
+    /// Make it, unless it was deleted in the life that the changeset speaks of, or a later one: then leave it, and report it.
+    MakeUnlessDeleted,
 }
 
 /// What became of the content of a changeset.
@@ -143,7 +146,14 @@ fn write(
             .collect();
         let key: Vec<Value<'_>> = row.key_values().collect();
         let values = cells.iter().map(|(_, value)| *value);
-        if missing == MissingRow::Leave && !lives(connection, table, &key)? {
+        let is_left = match missing {
+            MissingRow::Make => false,
+            MissingRow::Leave => !lives(connection, table, &key)?,
+            MissingRow::MakeUnlessDeleted => {
+                deleted_in(connection, table, row.key)?.is_some_and(|life| life >= block.life)
+            }
+        };
+        if is_left {
             written
                 .missing
                 .push((table.name.clone(), owned_values(row.key_values())));
@@ -166,6 +176,23 @@ fn lives(connection: &Connection, table: &Table, key: &[Value<'_>]) -> rusqlite:
             key_condition(table)
         ))?
         .exists(params_from_iter(key.iter().copied().map(Bound)))
+}
+
+/// The life in which a row was deleted, if it is dead.
+fn deleted_in(
+    connection: &Connection,
+    table: &Table,
+    key: &[u8],
+) -> rusqlite::Result<Option<Life>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT life FROM replica_grave_{} WHERE key = ?1",
+            table.id
+        ))?
+        .query_row([key], |row| {
+            Ok(Life::from_number(row.get::<_, i64>(0)? as u64))
+        })
+        .optional()
 }
 
 fn upsert(table: &Table, columns: &[&str]) -> String {

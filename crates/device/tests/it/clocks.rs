@@ -5,7 +5,7 @@ use aeroedge_ids::Millis;
 use aeroedge_log::compartment::Division;
 use aeroedge_log::control::Role;
 
-use crate::club::{NOW, Peer, everyone, pair, synchronise};
+use crate::club::{NOW, Peer, everyone, pair, synchronise, synchronise_at};
 
 const MINUTE: u64 = 60_000;
 /// 1 January 2099.
@@ -144,4 +144,129 @@ fn two_devices_ahead_make_the_own_clock_the_suspect() {
         panic!("{findings:?}");
     };
     assert_eq!((*devices, *ahead_ms), (2, 3 * 60 * MINUTE));
+}
+
+fn execute(peer: &mut Peer, now: Millis, sql: &str) {
+    let written = peer
+        .device
+        .write(now, &mut peer.rng, |tx| tx.execute_batch(sql));
+    written.unwrap();
+    peer.device.make_durable().unwrap();
+}
+
+fn titles(peer: &Peer) -> Vec<(String, Option<String>)> {
+    let notes = peer.notes().into_iter();
+    notes.map(|(id, _, title)| (id, title)).collect()
+}
+
+fn assert_same(left: &mut Peer, right: &mut Peer) {
+    assert_eq!(left.notes(), right.notes());
+    assert_eq!(
+        left.device.engine_digest().unwrap(),
+        right.device.engine_digest().unwrap()
+    );
+}
+
+#[test]
+fn after_the_correction_the_data_are_there_and_the_future_is_void() {
+    let (mut owner, mut other, context) = pair(Division::Single, Role::Member);
+    let mut newcomer = Peer::new(3);
+    crate::club::admit(&mut owner, &mut newcomer, context, Role::Member);
+    let compartment = everyone(context);
+    owner.write(compartment, "kept", "before");
+    owner.write(compartment, "doomed", "before");
+    owner.write(compartment, "gone", "before");
+    synchronise(&mut owner, &mut other, context);
+    for hour in 0..24 {
+        let now = Millis(FAR.0 + hour * 60 * MINUTE);
+        let id = format!("future {hour}");
+        other.try_write(now, compartment, &id, "from 2099").unwrap();
+        other
+            .try_write(now, compartment, "kept", &format!("edit {hour}"))
+            .unwrap();
+    }
+    let late = Millis(FAR.0 + 25 * 60 * MINUTE);
+    execute(&mut other, late, "DELETE FROM note WHERE id = 'doomed'");
+    execute(
+        &mut other,
+        late,
+        "UPDATE note SET body = 'edited' WHERE id = 'gone'",
+    );
+    // Meanwhile, in the present.
+    execute(&mut owner, NOW, "DELETE FROM note WHERE id = 'gone'");
+    let tomorrow = Millis(NOW.0 + 24 * 60 * MINUTE);
+    synchronise_at(&mut owner, &mut other, context, tomorrow);
+    assert_eq!(owner.notes().len(), 2, "nothing of the future is here");
+    let off = refused(other.try_write(tomorrow, compartment, "x", "too early"));
+    assert!(matches!(off, ClockOff::BehindOwnPast { .. }));
+
+    let repair = other.device.repair_clock(tomorrow, &mut other.rng).unwrap();
+    assert_eq!((repair.voided, repair.written), (50, 50));
+    assert_eq!(repair.refused, Vec::<String>::new());
+    assert_eq!(repair.gone.len(), 1, "an edit of what others deleted");
+    assert!(other.device.check_clock(tomorrow).is_ok());
+    assert_eq!(other.device.clock_findings(tomorrow).unwrap(), []);
+
+    synchronise_at(&mut owner, &mut other, context, tomorrow);
+    assert_same(&mut owner, &mut other);
+    let rows = titles(&owner);
+    assert_eq!(rows.len(), 25);
+    assert!(rows.contains(&("kept".into(), Some("edit 23".into()))));
+    assert!(rows.contains(&("future 0".into(), Some("from 2099".into()))));
+    assert_eq!(owner.device.clock_findings(tomorrow).unwrap(), []);
+    // Both go on at the present, and whoever comes later sees the same.
+    other
+        .try_write(tomorrow, compartment, "kept", "today")
+        .unwrap();
+    synchronise_at(&mut owner, &mut other, context, tomorrow);
+    owner
+        .try_write(tomorrow, compartment, "kept", "later today")
+        .unwrap();
+    synchronise_at(&mut owner, &mut other, context, tomorrow);
+    assert!(titles(&other).contains(&("kept".into(), Some("later today".into()))));
+    synchronise_at(&mut owner, &mut newcomer, context, tomorrow);
+    assert_same(&mut owner, &mut other);
+    assert_same(&mut owner, &mut newcomer);
+    // Nothing is left to repair.
+    let again = other.device.repair_clock(tomorrow, &mut other.rng).unwrap();
+    assert_eq!(again, aeroedge_device::ClockRepair::default());
+}
+
+#[test]
+fn what_two_wrong_clocks_told_each_other_is_held_back_again() {
+    let (mut owner, mut other, context) = pair(Division::Single, Role::Member);
+    let mut third = Peer::new(3);
+    crate::club::admit(&mut owner, &mut third, context, Role::Member);
+    synchronise(&mut owner, &mut other, context);
+    let compartment = everyone(context);
+    third
+        .try_write(FAR, compartment, "third", "from 2099")
+        .unwrap();
+    synchronise_at(&mut third, &mut other, context, FAR);
+    other
+        .try_write(FAR, compartment, "third", "seen in 2099")
+        .unwrap();
+    other
+        .try_write(FAR, compartment, "other", "from 2099")
+        .unwrap();
+    assert_eq!(other.notes().len(), 2);
+
+    other.device.repair_clock(NOW, &mut other.rng).unwrap();
+    // What the other device wrote is back in the future; what this one made of it is here.
+    other.try_write(NOW, compartment, "now", "at last").unwrap();
+    synchronise(&mut owner, &mut other, context);
+    assert_eq!(
+        titles(&owner),
+        [
+            ("now".into(), Some("at last".into())),
+            ("other".into(), Some("from 2099".into())),
+            ("third".into(), Some("seen in 2099".into())),
+        ]
+    );
+    assert_same(&mut owner, &mut other);
+    third.device.repair_clock(NOW, &mut third.rng).unwrap();
+    synchronise(&mut owner, &mut third, context);
+    synchronise(&mut owner, &mut other, context);
+    assert_same(&mut owner, &mut other);
+    assert_same(&mut owner, &mut third);
 }

@@ -146,6 +146,10 @@ pub(crate) fn everyone(context: ContextId) -> CompartmentId {
 
 /// Brings the membership of `to` up to what `from` knows.
 pub(crate) fn carry_control(from: &Peer, to: &mut Peer, context: ContextId) {
+    carry_control_at(from, to, context, NOW);
+}
+
+fn carry_control_at(from: &Peer, to: &mut Peer, context: ContextId, now: Millis) {
     let known = to.device.control_hashes(context);
     let missing: Vec<_> = from
         .device
@@ -156,7 +160,7 @@ pub(crate) fn carry_control(from: &Peer, to: &mut Peer, context: ContextId) {
     let entries = from.device.control_entries(context, &missing, usize::MAX);
     if !entries.is_empty() {
         to.device
-            .receive_control(context, &entries, NOW, &mut to.rng)
+            .receive_control(context, &entries, now, &mut to.rng)
             .unwrap();
     }
 }
@@ -168,6 +172,17 @@ pub(crate) fn carry(
     context: ContextId,
     compartment: CompartmentId,
     max_bytes: usize,
+) -> Vec<Received> {
+    carry_at(from, to, context, compartment, max_bytes, NOW)
+}
+
+fn carry_at(
+    from: &Peer,
+    to: &mut Peer,
+    context: ContextId,
+    compartment: CompartmentId,
+    max_bytes: usize,
+    now: Millis,
 ) -> Vec<Received> {
     let mut received = Vec::new();
     let mut cursor = Cursor::START;
@@ -181,7 +196,7 @@ pub(crate) fn carry(
         if !read.runs.is_empty() {
             received.push(
                 to.device
-                    .receive_entries(&[(context, compartment, read.runs)], NOW)
+                    .receive_entries(&[(context, compartment, read.runs)], now)
                     .unwrap(),
             );
         }
@@ -193,13 +208,18 @@ pub(crate) fn carry(
 
 /// Membership and everything both may read, in both directions.
 pub(crate) fn synchronise(a: &mut Peer, b: &mut Peer, context: ContextId) {
-    carry_control(a, b, context);
-    carry_control(b, a, context);
-    carry_control(a, b, context);
+    synchronise_at(a, b, context, NOW);
+}
+
+/// The same when both clocks say `now`.
+pub(crate) fn synchronise_at(a: &mut Peer, b: &mut Peer, context: ContextId, now: Millis) {
+    carry_control_at(a, b, context, now);
+    carry_control_at(b, a, context, now);
+    carry_control_at(a, b, context, now);
     for compartment in a.device.compartments(context) {
         if b.device.compartments(context).contains(&compartment) {
-            carry(a, b, context, compartment, 1 << 20);
-            carry(b, a, context, compartment, 1 << 20);
+            carry_at(a, b, context, compartment, 1 << 20, now);
+            carry_at(b, a, context, compartment, 1 << 20, now);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod away;
 mod clocks;
 mod club;
 mod exchanging;
@@ -11,3 +12,4 @@ mod joining;
 mod leaks;
 mod people;
 mod rejudging;
+mod versions;

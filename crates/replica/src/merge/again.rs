@@ -3,6 +3,8 @@
 //! The caller forgets rows and merges, in a causal order, every changeset that counts, restricted to these rows. What it
 //! gets equals what a replica has that merged only what counts.
 
+use aeroedge_crdt::hlc::Hlc;
+
 use super::{Incoming, MergeError, Merging, RowSet, open, parse};
 use crate::capture::Mode;
 use crate::quarantine::{self, joined_names};
@@ -83,6 +85,12 @@ impl Merging<'_> {
         )?;
         self.reach(incoming)?;
         Ok(())
+    }
+
+    /// Sets the clock back, to go on from `latest`: after everything later was forgotten.
+    pub fn turn_back(&mut self, latest: Hlc) {
+        self.state.hlc = self.state.hlc.min(latest);
+        self.changed = true;
     }
 
     /// Notes that a writer was merged up to here, unless it was further already.

@@ -37,7 +37,7 @@ impl RowSet {
     }
 
     /// Adds one row; `names` are those of the key columns, each followed by a line feed.
-    pub(super) fn add_key(&mut self, table: &str, names: &str, key: Vec<u8>) {
+    pub(crate) fn add_key(&mut self, table: &str, names: &str, key: Vec<u8>) {
         self.by_table
             .entry((table.to_owned(), names.to_owned()))
             .or_default()
