@@ -131,24 +131,53 @@ mod in_namespaces {
         assert!(met < Duration::from_secs(20), "{met:?}");
     }
 
+    /// One device has its cable pulled and sees it; another's network loses everything in silence.
     #[test]
-    fn a_cut_link_heals() {
+    fn cut_links_heal() {
+        const CUT: usize = 2;
+        const SILENCED: usize = 1;
         let lab = Lab::new(3).unwrap();
         let club = Club::on(&lab);
-        lab.cut(2).unwrap();
-        let here = log_flight(&mut club.machines[0].http(), &club.context, "beyond").unwrap();
-        let there = log_flight(&mut club.machines[2].http(), &club.context, "alone").unwrap();
+        lab.cut(CUT).unwrap();
+        lab.silence(SILENCED).unwrap();
+        let alone = [0, CUT, SILENCED].map(|writer| {
+            let mut http = club.machines[writer].http();
+            (
+                writer,
+                log_flight(&mut http, &club.context, "alone").unwrap(),
+            )
+        });
         sleep(cut_for());
-        assert!(!shows(&mut club.machines[2].http(), &here));
-        assert!(!shows(&mut club.machines[0].http(), &there));
-        lab.restore(2).unwrap();
-        let healed = club.reaches_all(&here, LATE) + club.reaches_all(&there, LATE);
-        println!(
-            "cut for {} s, healed in {:.0} ms",
-            cut_for().as_secs(),
-            milliseconds(healed)
-        );
-        assert!(healed < Duration::from_secs(10), "{healed:?}");
+        for (writer, id) in &alone {
+            for (reader, machine) in club.machines.iter().enumerate() {
+                assert_eq!(shows(&mut machine.http(), id), reader == *writer);
+            }
+        }
+        // Counted from the moment the cable is put in: the kernel takes up to a second to notice.
+        for host in [CUT, SILENCED] {
+            let plugged_in = Instant::now();
+            lab.restore(host).unwrap();
+            let noticed = plugged_in.elapsed();
+            for (_, id) in alone
+                .iter()
+                .filter(|(writer, _)| *writer != SILENCED || host == SILENCED)
+            {
+                for reader in [0, host] {
+                    let mut http = club.machines[reader].http();
+                    eventually("the flight arrives", LATE, || shows(&mut http, id));
+                }
+            }
+            let healed = plugged_in.elapsed();
+            println!(
+                "{} for {} s, healed in {:.0} ms, {:.0} of them until the cable carried",
+                if host == CUT { "cut" } else { "silenced" },
+                cut_for().as_secs(),
+                milliseconds(healed),
+                milliseconds(noticed)
+            );
+            // Three times the goal: nobody knows what else the machine does.
+            assert!(healed < Duration::from_secs(9), "{healed:?}");
+        }
         club.is_equal();
     }
 
