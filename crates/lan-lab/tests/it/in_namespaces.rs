@@ -2,12 +2,24 @@
 
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use aeroedge_lan_lab::{Capture, Lab, pcap_contains};
 
-/// Whether `address` answers `host` within some seconds; a first packet may be lost while a link comes up.
+/// More than a kernel needs to give up a neighbour it has asked for in vain, and to ask anew.
+const REACHED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Whether `address` answers `host` within some seconds. A ping on its own gives up at the first error, and the kernel
+/// still reports one up to a second after a way is mended if its last question for the neighbour was lost before.
 fn reaches(lab: &Lab, host: usize, address: impl Into<IpAddr>) -> bool {
-    ping(lab, host, address, &["-w", "5"])
+    let address = address.into();
+    let began = Instant::now();
+    while !ping(lab, host, address, &["-W", "1"]) {
+        if began.elapsed() > REACHED_WITHIN {
+            return false;
+        }
+    }
+    true
 }
 
 /// Whether `host` gets no answer from `address` within a second.
