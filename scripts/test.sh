@@ -4,9 +4,10 @@
 source "$(dirname "$0")/common.sh"
 exec </dev/null # no step may wait for an answer
 
-STEPS=(setup format lint unit doc lan)
+STEPS=(setup format lint wasm unit doc lan)
 # Tests in a module of this name build networks of their own and run as root, in the step `lan`.
 NAMESPACES='test(/(^|::)in_namespaces::/)'
+BROWSER_CRATES=(ids crdt log protocol replica device aviation aviation-store)
 PROFILE=$([ -n "${CI:-}" ] && echo ci || echo default)
 
 step_setup() { scripts/setup.sh test; }
@@ -16,6 +17,19 @@ step_format() {
 }
 
 step_lint() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
+
+# What a browser will run compiles for it: no threads, no files, no clock, no source of randomness.
+step_wasm() {
+  local target=wasm32-unknown-unknown
+  if have rustup; then
+    rustup target add "$target"
+  elif [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then
+    say "skipped: this Rust has no target $target, and there is no rustup to add it"
+    return 0
+  fi
+  # Nobody runs this build: C need not be optimised.
+  CFLAGS_wasm32_unknown_unknown=-O0 cargo check --locked --target "$target" "${BROWSER_CRATES[@]/#/--package=aeroedge-}"
+}
 
 step_unit() {
   cargo nextest run --locked --workspace --profile "$PROFILE" --no-tests=fail -E "not $NAMESPACES"
