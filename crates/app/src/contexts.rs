@@ -303,13 +303,6 @@ pub fn create(
         Some(own_name) => Some(checked_name(own_name)?),
         None => own_name(device)?,
     };
-    let id = device.create_context(
-        new.kind.division(),
-        new.kind.as_str(),
-        now,
-        &mut rand::rng(),
-    )?;
-    let everyone = Audience::Everyone.compartment(id);
     let profile = Profile {
         name: Some(name),
         kind: Some(new.kind.as_str().to_owned()),
@@ -317,18 +310,35 @@ pub fn create(
         home_airport: new.home_airport.as_deref().map(str::to_uppercase),
     };
     let user = device.user();
-    let profile_id = id.to_string();
-    write::write(device, now, |connection| {
-        let row = NewRow {
-            id: &profile_id,
-            compartment: everyone,
-            created_by: Some(user),
-            now,
-        };
-        store::insert_profile(connection, row, &profile)
-    })?;
-    introduce(device, id, own_name, now)?;
+    let card = card_of(user, own_name, Role::Owner, now);
+    let id = write::found(
+        device,
+        new.kind.division(),
+        new.kind.as_str(),
+        now,
+        |connection, context| {
+            let (profile_id, member_id) = (context.to_string(), user.to_string());
+            let row = |id| NewRow {
+                id,
+                compartment: Audience::Everyone.compartment(context),
+                created_by: Some(user),
+                now,
+            };
+            store::insert_profile(connection, row(&profile_id), &profile)?;
+            store::insert_member(connection, row(&member_id), &card)
+        },
+    )?;
     Ok(id)
+}
+
+fn card_of(user: UserId, name: Option<String>, role: Role, now: Millis) -> MemberCard {
+    MemberCard {
+        user: Some(user),
+        name,
+        role: Some(role.name().to_owned()),
+        joined_at: Some(now),
+        status: Some("active".to_owned()),
+    }
 }
 
 /// Tells a group what this device's person is called, unless it knows. Does nothing for who may not write there.
@@ -353,13 +363,7 @@ pub fn introduce(
         Some(name) => Some(name),
         None => self::own_name(device)?,
     };
-    let card = MemberCard {
-        user: Some(user),
-        name,
-        role: Some(rights.role.name().to_owned()),
-        joined_at: Some(now),
-        status: Some("active".to_owned()),
-    };
+    let card = card_of(user, name, rights.role, now);
     // The same on every device of this person, so that two of them write one row.
     let id = user.to_string();
     write::write(device, now, |connection| {

@@ -334,14 +334,17 @@ pub fn restore(
     };
     // A wrong passphrase is told before anything is written.
     resting.secrets(key_passphrase)?;
-    let folder = DataFolder::create(target)?;
-    let made = fill(&manifest, file, &folder, &resting, key_passphrase, now);
-    if made.is_err() {
-        for path in [folder.key_file(), folder.database()] {
-            let _ = fs::remove_file(path);
-        }
-    }
-    Ok((manifest, made?))
+    let filling = DataFolder::fill(target)?;
+    let made = fill(
+        &manifest,
+        file,
+        filling.folder(),
+        &resting,
+        key_passphrase,
+        now,
+    )?;
+    filling.finish()?;
+    Ok((manifest, made))
 }
 
 fn fill(

@@ -1,6 +1,6 @@
 //! The data folder: where an installation keeps its database, its keys and the trace of a running node.
 //!
-//! Nothing in it is locked: any number of programs may open it at once. Everything in it is readable by its owner alone,
+//! Once it is filled, nothing in it is locked: any number of programs may open it at once. Everything in it is readable by its owner alone,
 //! and that is checked on every opening, because a backup tool or a careless copy undoes it silently.
 
 use std::fs::{self, OpenOptions};
@@ -16,6 +16,8 @@ const DATABASE: &str = "aeroedge.db";
 const KEY_FILE: &str = "device.key";
 const NODE_FILE: &str = "node.json";
 const TOKEN_FILE: &str = "api.token";
+/// There, and locked, while a program fills the folder; there and not locked, when that program did not come to its end.
+const UNFINISHED_FILE: &str = "unfinished";
 
 /// How long a statement waits for another program's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,6 +34,12 @@ pub enum FolderError {
     /// It holds an installation already.
     #[error("{} already holds an installation", .0.display())]
     Taken(PathBuf),
+    /// A program that filled it was interrupted.
+    #[error("what was begun in {} was never finished", .0.display())]
+    Unfinished(PathBuf),
+    /// Another program fills it.
+    #[error("another program is making an installation in {}", .0.display())]
+    Busy(PathBuf),
     /// It holds other things.
     #[error("{} is not empty and holds no installation", .0.display())]
     NotEmpty(PathBuf),
@@ -63,7 +71,11 @@ impl Explained for FolderError {
         match self {
             Self::Missing(_) => Kind::NotFound,
             Self::NotAFolder(_) => Kind::Invalid,
-            Self::Taken(_) | Self::NotEmpty(_) | Self::Exposed(_) => Kind::Refused,
+            Self::Taken(_)
+            | Self::Unfinished(_)
+            | Self::Busy(_)
+            | Self::NotEmpty(_)
+            | Self::Exposed(_) => Kind::Refused,
             Self::Io { .. } => Kind::Failure,
             Self::Database { source, .. } => match source.sqlite_error_code() {
                 Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
@@ -84,6 +96,11 @@ impl Explained for FolderError {
             Self::Taken(_) => {
                 "use it as it is, or name another folder with --data to make a second installation".into()
             }
+            Self::Unfinished(path) => format!(
+                "run `aeroedge --data {} init` or `aeroedge restore` again; it starts over by itself",
+                path.display()
+            ),
+            Self::Busy(_) => "wait for it, or name another folder with --data".into(),
             Self::NotEmpty(_) => "name an empty or a new folder with --data".into(),
             Self::Exposed(path) => format!(
                 "if you trust what is in it, close it with `chmod -R go= '{}'`",
@@ -113,30 +130,26 @@ pub struct DataFolder {
 }
 
 impl DataFolder {
-    /// Takes a new or empty folder for a new installation.
-    pub fn create(path: &Path) -> Result<Self, FolderError> {
+    /// Takes a folder for a new installation: a new or empty one, or one that an interrupted program left half filled.
+    pub fn fill(path: &Path) -> Result<Filling, FolderError> {
         let folder = Self {
             path: path.to_owned(),
         };
         match fs::metadata(path) {
             Ok(found) if !found.is_dir() => return Err(FolderError::NotAFolder(path.to_owned())),
-            Ok(_) => {
-                if folder.database().exists() || folder.key_file().exists() {
-                    return Err(FolderError::Taken(path.to_owned()));
-                }
-                let mut inside =
-                    fs::read_dir(path).map_err(|source| io_error("read", path, source))?;
-                if inside.next().is_some() {
-                    return Err(FolderError::NotEmpty(path.to_owned()));
-                }
-            }
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 create_closed(path).map_err(|source| io_error("create", path, source))?;
             }
             Err(source) => return Err(not_a_folder_or(path, "read", source)),
         }
+        let filling = match fs::File::open(folder.unfinished_file()) {
+            Ok(mark) => Filling::take_over(folder, mark)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Filling::begin(folder)?,
+            Err(source) => return Err(io_error("read", &folder.unfinished_file(), source)),
+        };
         close_to_others(path, 0o700).map_err(|source| io_error("protect", path, source))?;
-        Ok(folder)
+        Ok(filling)
     }
 
     /// Opens the folder of an existing installation.
@@ -157,6 +170,9 @@ impl DataFolder {
             Err(source) => return Err(not_a_folder_or(path, "read", source)),
         }
         fs::read_dir(path).map_err(|source| io_error("read", path, source))?;
+        if folder.unfinished_file().exists() {
+            return Err(FolderError::Unfinished(path.to_owned()));
+        }
         match folder.database().try_exists() {
             Ok(true) => Ok(folder),
             Ok(false) => Err(FolderError::Missing(path.to_owned())),
@@ -189,6 +205,17 @@ impl DataFolder {
         self.path.join(TOKEN_FILE)
     }
 
+    fn unfinished_file(&self) -> PathBuf {
+        self.path.join(UNFINISHED_FILE)
+    }
+
+    /// Whether there is nothing in it.
+    fn is_empty(&self) -> Result<bool, FolderError> {
+        let mut inside =
+            fs::read_dir(&self.path).map_err(|source| io_error("read", &self.path, source))?;
+        Ok(inside.next().is_none())
+    }
+
     /// Opens a connection to the database, as every program that shares it must: write-ahead log, no fsync per commit
     /// (durability is a step of its own), patience with other writers.
     pub fn connect(&self) -> Result<Connection, FolderError> {
@@ -212,6 +239,100 @@ impl DataFolder {
             .pragma_update(None, "foreign_keys", false)
             .map_err(database)?;
         Ok(connection)
+    }
+}
+
+/// A folder that this program is filling. Unless it is finished, dropping it leaves the folder empty; should the program not
+/// come so far, whoever fills the folder next does.
+#[derive(Debug)]
+pub struct Filling {
+    folder: DataFolder,
+    /// Locked as long as it is open: the lock ends with the process, however that ends.
+    mark: Option<fs::File>,
+}
+
+impl Filling {
+    fn begin(folder: DataFolder) -> Result<Self, FolderError> {
+        let path = folder.path.clone();
+        if folder.database().exists() || folder.key_file().exists() {
+            return Err(FolderError::Taken(path));
+        }
+        if !folder.is_empty()? {
+            return Err(FolderError::NotEmpty(path));
+        }
+        match create_private(&folder.unfinished_file()) {
+            Ok(mark) => Self::lock(folder, mark),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(FolderError::Busy(path))
+            }
+            Err(source) => Err(io_error("write to", &path, source)),
+        }
+    }
+
+    /// Starts over where another program was interrupted.
+    fn take_over(folder: DataFolder, mark: fs::File) -> Result<Self, FolderError> {
+        let filling = Self::lock(folder, mark)?;
+        // The other program may have come to its end in the meantime.
+        if !filling.folder.unfinished_file().exists() {
+            let path = filling.folder.path.clone();
+            filling.let_go();
+            return Err(FolderError::Taken(path));
+        }
+        filling.remove_content();
+        Ok(filling)
+    }
+
+    fn lock(folder: DataFolder, mark: fs::File) -> Result<Self, FolderError> {
+        match mark.try_lock() {
+            Ok(()) => Ok(Self {
+                folder,
+                mark: Some(mark),
+            }),
+            Err(fs::TryLockError::WouldBlock) => Err(FolderError::Busy(folder.path)),
+            Err(fs::TryLockError::Error(source)) => {
+                Err(io_error("lock", &folder.unfinished_file(), source))
+            }
+        }
+    }
+
+    /// The folder being filled.
+    pub fn folder(&self) -> &DataFolder {
+        &self.folder
+    }
+
+    /// Everything is in it, and durable.
+    pub fn finish(self) -> Result<DataFolder, FolderError> {
+        let mark = self.folder.unfinished_file();
+        fs::remove_file(&mark).map_err(|source| io_error("remove", &mark, source))?;
+        Ok(self.let_go())
+    }
+
+    /// Leaves everything as it is.
+    fn let_go(mut self) -> DataFolder {
+        self.mark = None;
+        self.folder.clone()
+    }
+
+    fn remove_content(&self) {
+        let database = self.folder.database();
+        let beside = ["", "-wal", "-shm", "-journal"].map(|suffix| {
+            let mut file = database.clone().into_os_string();
+            file.push(suffix);
+            PathBuf::from(file)
+        });
+        for file in beside.iter().chain([&self.folder.key_file()]) {
+            // Most are not there.
+            let _ = fs::remove_file(file);
+        }
+    }
+}
+
+impl Drop for Filling {
+    fn drop(&mut self) {
+        if self.mark.is_some() {
+            self.remove_content();
+            let _ = fs::remove_file(self.folder.unfinished_file());
+        }
     }
 }
 
@@ -300,7 +421,7 @@ mod tests {
         for path in [file.clone(), file.join("below")] {
             for error in [
                 DataFolder::open(&path).unwrap_err(),
-                DataFolder::create(&path).unwrap_err(),
+                DataFolder::fill(&path).unwrap_err(),
             ] {
                 assert_eq!(
                     error.to_string(),
@@ -314,8 +435,28 @@ mod tests {
     fn a_folder_with_other_things_in_it_is_left_alone() {
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join("letter.txt"), "x").unwrap();
-        let error = DataFolder::create(place.path()).unwrap_err();
+        let error = DataFolder::fill(place.path()).unwrap_err();
         assert!(matches!(error, FolderError::NotEmpty(_)));
+    }
+
+    #[test]
+    fn an_unfinished_folder_is_no_installation_and_is_begun_anew() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("data");
+        let first = DataFolder::fill(&path).unwrap();
+        drop(first.folder().connect().unwrap());
+        assert!(matches!(DataFolder::fill(&path), Err(FolderError::Busy(_))));
+        // As if the process had been killed: its lock is gone, its files are not.
+        first.let_go();
+        assert!(matches!(
+            DataFolder::open(&path),
+            Err(FolderError::Unfinished(_))
+        ));
+        let second = DataFolder::fill(&path).unwrap();
+        assert!(!second.folder().database().exists());
+        drop(second.folder().connect().unwrap());
+        drop(second);
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
     }
 
     #[cfg(unix)]
@@ -323,16 +464,18 @@ mod tests {
     fn a_new_folder_and_its_database_belong_to_their_owner_alone() {
         use std::os::unix::fs::PermissionsExt;
         let place = tempfile::tempdir().unwrap();
-        let folder = DataFolder::create(&place.path().join("deep/er")).unwrap();
+        let filling = DataFolder::fill(&place.path().join("deep/er")).unwrap();
+        let folder = filling.folder().clone();
         let connection = folder.connect().unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(folder.path()), 0o700);
         assert_eq!(mode(&folder.database()), 0o600);
         drop(connection);
+        filling.finish().unwrap();
 
         assert_eq!(DataFolder::open(folder.path()).unwrap(), folder);
         assert!(matches!(
-            DataFolder::create(folder.path()),
+            DataFolder::fill(folder.path()),
             Err(FolderError::Taken(_))
         ));
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();

@@ -103,26 +103,18 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Makes a new installation for a new person, with a personal logbook. Nothing is left behind if it fails.
+    /// Makes a new installation for a new person, with a personal logbook. Nothing is left behind if it fails; if the
+    /// program is killed meanwhile, what it left is no installation and is begun anew by the next call.
     pub fn create(
         path: &Path,
         name: Option<&str>,
         passphrase: Option<&str>,
         now: Millis,
     ) -> Result<Self, OpenError> {
-        let folder = DataFolder::create(path)?;
-        let made = Self::fill(&folder, name, passphrase, now);
-        if made.is_err() {
-            for file in [folder.key_file(), folder.database()] {
-                let _ = fs::remove_file(&file);
-                for suffix in ["-wal", "-shm"] {
-                    let mut beside = file.clone().into_os_string();
-                    beside.push(suffix);
-                    let _ = fs::remove_file(beside);
-                }
-            }
-        }
-        made
+        let filling = DataFolder::fill(path)?;
+        let made = Self::fill(filling.folder(), name, passphrase, now)?;
+        filling.finish()?;
+        Ok(made)
     }
 
     fn fill(

@@ -1,10 +1,12 @@
 //! One transaction of the application: rows and sealed entries together, or neither.
 
 use aeroedge_aviation_store::StoreError;
-use aeroedge_device::{Device, WriteError as DeviceWriteError};
-use aeroedge_ids::Millis;
+use aeroedge_device::{Device, FoundError, WriteError as DeviceWriteError};
+use aeroedge_ids::{ContextId, Millis};
+use aeroedge_log::compartment::Division;
 use rusqlite::Connection;
 
+use crate::contexts::ContextError;
 use crate::explain::{Explained, Kind, with_causes};
 
 /// Nothing was written.
@@ -59,6 +61,28 @@ pub(crate) fn write<T>(
     change: impl FnOnce(&Connection) -> Result<T, StoreError>,
 ) -> Result<T, WriteError> {
     Ok(device.write(now, &mut rand::rng(), |transaction| change(transaction))?)
+}
+
+/// Founds a group together with the first records in it.
+pub(crate) fn found(
+    device: &mut Device,
+    division: Division,
+    purpose: &str,
+    now: Millis,
+    records: impl FnOnce(&Connection, ContextId) -> Result<(), StoreError>,
+) -> Result<ContextId, ContextError> {
+    let founded = device.found_context(
+        division,
+        purpose,
+        now,
+        &mut rand::rng(),
+        |transaction, id| records(transaction, id),
+    );
+    match founded {
+        Ok((id, ())) => Ok(id),
+        Err(FoundError::Membership(error)) => Err(error.into()),
+        Err(FoundError::Records(error)) => Err(WriteError::from(error).into()),
+    }
 }
 
 /// Makes a new row id, in the order of time.

@@ -201,12 +201,16 @@ async fn refused(answer: reqwest::Response) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use aeroedge_app::folder::Filling;
+
     use super::*;
 
     #[test]
     fn the_word_of_a_node_is_taken_back_by_that_node_only() {
         let place = tempfile::tempdir().unwrap();
-        let folder = DataFolder::create(&place.path().join("data")).unwrap();
+        let folder = DataFolder::fill(&place.path().join("data"))
+            .and_then(Filling::finish)
+            .unwrap();
         let first = NodeFile {
             pid: 1,
             port: 2,

@@ -14,6 +14,7 @@ mod clocks;
 mod device;
 mod digest;
 mod exchange;
+mod founding;
 mod group;
 mod intake;
 mod keys;
@@ -38,6 +39,7 @@ pub use clock_repair::{ClockRepair, ClockRepairError};
 pub use clocks::{BUILD_TOLERANCE_MS, ClockError, ClockFinding, ClockOff};
 pub use device::{Device, DeviceError, Options};
 pub use exchange::{PeerAcceptError, PeerRefused, ReceiveError, Received};
+pub use founding::FoundError;
 pub use intake::{Declined, UNVOUCHED_MAX};
 pub use keys::{KeyStore, KeysInMemory};
 pub use membership::{

@@ -226,9 +226,10 @@ impl Device {
     }
 
     /// Forgets what is in memory and reads the stored histories again.
-    fn reload(&mut self) -> Result<(), DeviceError> {
+    pub(crate) fn reload(&mut self) -> Result<(), DeviceError> {
         self.contexts.clear();
         self.control_read = 0;
+        self.index_compartments();
         self.read_control()
     }
 

@@ -37,6 +37,19 @@ pub enum WriteError<E> {
     Storage(#[source] Box<dyn Error + Send + Sync>),
 }
 
+impl<E> WriteError<E> {
+    /// The application's own error, or the rest of them.
+    pub(crate) fn split<F>(self) -> Result<E, WriteError<F>> {
+        Err(match self {
+            Self::Application(error) => return Ok(error),
+            Self::Refused(error) => WriteError::Refused(error),
+            Self::BadKey { table } => WriteError::BadKey { table },
+            Self::BadCompartment { table } => WriteError::BadCompartment { table },
+            Self::Storage(error) => WriteError::Storage(error),
+        })
+    }
+}
+
 impl Device {
     /// Runs `change` in a transaction. When it returns, rows and entries are committed together; they are safe from a power cut, and
     /// leave this device, after [`Device::make_durable`]. In a group (see [`Device::begin_group`]) that is also when they are committed.

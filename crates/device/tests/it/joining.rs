@@ -1,11 +1,11 @@
 //! Becoming a member, and failing to.
 
 use aeroedge_device::{JoinState, MembershipError, SealingError, WriteError};
-use aeroedge_log::compartment::Division;
+use aeroedge_log::compartment::{Audience, Division};
 use aeroedge_log::control::Role;
 use aeroedge_log::invite::{Secret, Stretch};
 
-use crate::club::{Peer, carry_control, everyone, pair, synchronise};
+use crate::club::{NOW, Peer, carry_control, everyone, pair, synchronise};
 
 #[test]
 fn a_joiner_reads_what_was_written_before_and_after() {
@@ -178,4 +178,52 @@ fn a_reopened_device_is_the_same_member() {
 fn a_device_can_move_to_the_thread_that_will_own_it() {
     fn moves<T: Send>() {}
     moves::<aeroedge_device::Device>();
+}
+
+#[test]
+fn a_context_is_founded_with_its_first_records_or_not_at_all() {
+    let mut one = Peer::new(1);
+    let held = |one: &Peer| -> (usize, i64, i64) {
+        let count = |table: &str| {
+            let question = format!("SELECT count(*) FROM {table}");
+            let connection = one.device.connection();
+            connection
+                .query_row(&question, [], |row| row.get(0))
+                .unwrap()
+        };
+        (
+            one.device.contexts().len(),
+            count("device_control"),
+            count("note"),
+        )
+    };
+    let found = |one: &mut Peer, title: Option<&str>| {
+        one.device.found_context(
+            Division::Single,
+            "club",
+            NOW,
+            &mut one.rng,
+            |transaction, context| {
+                let everyone = Audience::Everyone.compartment(context);
+                transaction.execute(
+                    "INSERT INTO note(id, compartment_id, title) VALUES ('first', ?1, ?2)",
+                    rusqlite::params![everyone.0, title],
+                )?;
+                title.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+                Ok::<_, rusqlite::Error>(())
+            },
+        )
+    };
+    found(&mut one, None).unwrap_err();
+    assert_eq!(held(&one), (0, 0, 0));
+    let (context, ()) = found(&mut one, Some("hello")).unwrap();
+    let (contexts, entries, notes) = held(&one);
+    assert_eq!((contexts, notes), (1, 1));
+    assert!(entries > 0);
+    found(&mut one, None).unwrap_err();
+    assert_eq!(held(&one), (contexts, entries, notes));
+    assert_eq!(one.device.contexts()[0].id, context);
+    // The failed attempts left nothing that would be sealed, signed or carried.
+    assert!(one.device.make_durable().unwrap());
+    assert!(!one.device.make_durable().unwrap());
 }
