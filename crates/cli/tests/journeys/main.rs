@@ -9,6 +9,7 @@
 )]
 #![expect(clippy::print_stdout, reason = "what was measured is shown")]
 
+mod entries;
 mod http;
 mod machine;
 
