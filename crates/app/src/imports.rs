@@ -96,6 +96,7 @@ pub fn foreflight(
     zone: &str,
     dry_run: bool,
     now: Millis,
+    progress: &mut dyn FnMut(u64, u64),
 ) -> Result<ImportReport, ImportError> {
     let home_zone = TimeZone::get(zone).map_err(|_| ImportError::Zone(zone.to_owned()))?;
     let group = match group {
@@ -143,7 +144,10 @@ pub fn foreflight(
             &batch_id,
             &source,
             &parsed,
-            &mut || new_id(now),
+            store::Caller {
+                ids: &mut || new_id(now),
+                progress,
+            },
             now,
         )
     })?;

@@ -68,17 +68,38 @@ pub fn plan_import(
     Plan::make(conn, target, parsed).map(|plan| plan.report(batch_id, parsed))
 }
 
-/// Adds what is new of a parsed file. `ids` makes a new UUIDv7 at every call. The caller's transaction makes it one step.
+/// What an import asks of whoever started it.
+pub struct Caller<'a> {
+    /// Makes a new UUIDv7 at every call.
+    pub ids: &'a mut dyn FnMut() -> String,
+    /// Hears how many of the new rows are in the tables, and how many there are in all.
+    pub progress: &'a mut dyn FnMut(u64, u64),
+}
+
+impl std::fmt::Debug for Caller<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Caller")
+    }
+}
+
+/// Adds what is new of a parsed file. The caller's transaction makes it one step.
 pub fn apply_import(
     conn: &Connection,
     target: &Target,
     batch_id: &str,
     source: &SourceFile,
     parsed: &Parsed,
-    ids: &mut dyn FnMut() -> String,
+    caller: Caller<'_>,
     now: Millis,
 ) -> Result<ImportReport, StoreError> {
+    let Caller { ids, progress } = caller;
     let plan = Plan::make(conn, target, parsed)?;
+    let rows = (plan.new_aircraft.len() + plan.new_flights.len()) as u64;
+    let mut done = 0;
+    let mut one_more = || {
+        done += 1;
+        progress(done, rows);
+    };
     let mut aircraft_by_tail = plan.known_aircraft.clone();
     if let Some(compartment) = target.aircraft_compartment {
         for index in &plan.new_aircraft {
@@ -92,6 +113,7 @@ pub fn apply_import(
             };
             aircraft::insert_imported(conn, new, aircraft, Some(batch_id), ids)?;
             aircraft_by_tail.insert(aircraft.tail.to_uppercase(), id);
+            one_more();
         }
     }
     for index in &plan.new_flights {
@@ -120,6 +142,7 @@ pub fn apply_import(
             now,
         };
         flights::insert(conn, new, &entry, ids)?;
+        one_more();
     }
     let report = plan.report(batch_id, parsed);
     record(conn, target, source, &report, now)?;

@@ -51,8 +51,9 @@ impl Output {
         if self.json || !io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style =
+            ProgressStyle::with_template("{msg} {wide_bar} {percent:>3} % {human_pos}/{human_len}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
         ProgressBar::new(length)
             .with_style(style)
             .with_message(what)

@@ -202,12 +202,19 @@ fn a_second_import_adds_nothing_and_undo_leaves_nothing() {
                 Flights Table\nDate,AircraftID,From,To,TotalTime,PIC\n2026-05-14,N738VU,KPAO,KSQL,1.4,1.4\n\
                 2026-05-15,N738VU,KSQL,KPAO,0.6,0.6\n";
     std::fs::write(&file, text).unwrap();
-    let mut import = |dry_run| imports::foreflight(device, &file, None, "UTC", dry_run, NOW);
+    let mut told = Vec::new();
+    let mut import = |dry_run| {
+        imports::foreflight(device, &file, None, "UTC", dry_run, NOW, &mut |done, of| {
+            told.push((done, of));
+        })
+    };
 
     assert_eq!(import(true).unwrap().imported, 2);
     assert_eq!(import(false).unwrap().imported, 2);
     let second = import(false).unwrap();
     assert_eq!((second.imported, second.duplicates), (0, 2));
+    // A dry run and a file that is known have no rows to write.
+    assert_eq!(told, [(1, 3), (2, 3), (3, 3)]);
 
     imports::undo(device, None, false, NOW).unwrap();
     let undone = imports::undo(device, None, false, NOW).unwrap();

@@ -3,7 +3,7 @@
 use aeroedge_aviation::demo::demo_logbook;
 use aeroedge_aviation::foreflight::{Options, parse, write};
 use aeroedge_aviation_store::flights::{self, Filter, Pilot};
-use aeroedge_aviation_store::imports::{SourceFile, Target, apply_import, undo_import};
+use aeroedge_aviation_store::imports::{Caller, SourceFile, Target, apply_import, undo_import};
 use aeroedge_aviation_store::{apply, migrations, tables::MERGED};
 use aeroedge_ids::{Millis, WriterKey};
 use aeroedge_replica::{CompartmentRule, Merged, Policy, Replica};
@@ -93,7 +93,11 @@ fn an_import_and_its_undo_go_through_the_engine() {
     let started = std::time::Instant::now();
     let committed = replica
         .transaction(NOW, |conn| {
-            apply_import(conn, &target, "batch", &source, &parsed, &mut ids, NOW)
+            let caller = Caller {
+                ids: &mut ids,
+                progress: &mut |_, _| {},
+            };
+            apply_import(conn, &target, "batch", &source, &parsed, caller, NOW)
         })
         .unwrap();
     println!("2,000 flights in {:?}", started.elapsed());

@@ -7,7 +7,7 @@ use aeroedge_aviation::foreflight::{Options, Outcome, Parsed, parse, write};
 use aeroedge_aviation::logbook::{Aircraft, Flight, Hundredths, Seconds, totals};
 use aeroedge_aviation_store::flights::{self, Filter, Pilot};
 use aeroedge_aviation_store::imports::{
-    SourceFile, Target, apply_import, batches, plan_import, undo_import,
+    Caller, SourceFile, Target, apply_import, batches, plan_import, undo_import,
 };
 use aeroedge_aviation_store::{StoreError, aircraft};
 use aeroedge_ids::{Millis, UserId};
@@ -45,7 +45,11 @@ fn import(conn: &Connection, batch: &str, parsed: &Parsed) -> (u64, u64) {
         sha256: Some([3; 32]),
     };
     let planned = plan_import(conn, &target(), batch, parsed).unwrap();
-    let report = apply_import(conn, &target(), batch, &source, parsed, &mut ids, NOW).unwrap();
+    let caller = Caller {
+        ids: &mut ids,
+        progress: &mut |_, _| {},
+    };
+    let report = apply_import(conn, &target(), batch, &source, parsed, caller, NOW).unwrap();
     assert_eq!(report, planned, "the plan says what is done");
     (report.imported, report.duplicates)
 }
@@ -397,13 +401,17 @@ fn without_a_place_for_aircraft_flights_keep_the_tail() {
         ..target()
     };
     let parsed = logbook(&[short_flight("2026-01-01", "1.0")]);
+    let caller = Caller {
+        ids: &mut ids(),
+        progress: &mut |_, _| {},
+    };
     apply_import(
         &conn,
         &target,
         "batch",
         &SourceFile::default(),
         &parsed,
-        &mut ids(),
+        caller,
         NOW,
     )
     .unwrap();

@@ -65,7 +65,7 @@ async fn foreflight(arguments: &ImportForeflightArguments, bench: &Bench) -> Res
     let mut office = bench.open()?;
     let desk = office.desk();
     let group = desk.group(arguments.context.as_deref())?;
-    let spinner = bench.output.spinner("reading and importing");
+    let bar = bench.output.bar("rows imported", 0);
     let outcome = imports::foreflight(
         desk.device,
         &arguments.file,
@@ -73,8 +73,15 @@ async fn foreflight(arguments: &ImportForeflightArguments, bench: &Bench) -> Res
         &arguments.zone,
         arguments.dry_run,
         desk.now,
+        &mut |done, rows| {
+            bar.set_length(rows);
+            bar.set_position(done);
+            if done == rows {
+                bar.set_message("sealing");
+            }
+        },
     );
-    spinner.finish_and_clear();
+    bar.finish_and_clear();
     let report = outcome?;
     if !arguments.dry_run {
         bench.written(&mut office).await?;
