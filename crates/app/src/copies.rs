@@ -97,6 +97,14 @@ pub enum CopyError {
     /// The file and its manifest do not belong together.
     #[error("{} is not the file that its manifest describes", .0.display())]
     Mismatch(PathBuf),
+    /// It would run statements of somebody else.
+    #[error("{} contains statements that no AeroEdge program writes ({what})", file.display())]
+    ForeignCode {
+        /// The file.
+        file: PathBuf,
+        /// A trigger or a view.
+        what: String,
+    },
     /// There are no keys to restore with.
     #[error("the export carries no keys")]
     NoKeys,
@@ -131,7 +139,9 @@ impl Explained for CopyError {
         match self {
             Self::Exists(_) | Self::NoKeys => Kind::Refused,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Kind::NotFound,
-            Self::Manifest(_) | Self::Newer(_) | Self::Mismatch(_) => Kind::Unreadable,
+            Self::Manifest(_) | Self::Newer(_) | Self::Mismatch(_) | Self::ForeignCode { .. } => {
+                Kind::Unreadable
+            }
             Self::Keys(error) => error.kind(),
             Self::Folder(error) => error.kind(),
             Self::Open(error) => error.kind(),
@@ -151,6 +161,10 @@ impl Explained for CopyError {
             Self::Newer(_) => "use the program that wrote it, or a newer one".to_owned(),
             Self::Mismatch(_) => {
                 "it was changed or cut short on the way; copy both files again".to_owned()
+            }
+            Self::ForeignCode { .. } => {
+                "somebody changed it after the export: restore another copy; nothing was written"
+                    .to_owned()
             }
             Self::NoKeys => {
                 "give the key file of that device with --key-file, or export again with --with-keys"
@@ -366,12 +380,27 @@ fn fill(
     if digest_of(&database)?.1 != manifest.sha256 {
         return Err(CopyError::Mismatch(database));
     }
+    refuse_foreign_code(file, &database)?;
     keys.write_new(&folder.key_file())?;
     let mut installation = Installation::open(folder.clone(), key_passphrase, now)?;
     installation.device.open_new_writer(now, &mut rand::rng())?;
     installation.device.make_durable()?;
     contexts::list(&installation.device).map_err(StandingError::from)?;
     Ok(installation)
+}
+
+/// The manifest proves that a file arrived whole, not who wrote it: statements that lie in wait are looked for before the
+/// database is used for anything else.
+fn refuse_foreign_code(file: &Path, database: &Path) -> Result<(), CopyError> {
+    let connection = Connection::open(database)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    match aeroedge_replica::foreign_code(&connection)?.pop() {
+        None => Ok(()),
+        Some(what) => Err(CopyError::ForeignCode {
+            file: file.to_owned(),
+            what,
+        }),
+    }
 }
 
 fn digest_of(path: &Path) -> Result<(u64, String), CopyError> {

@@ -228,6 +228,10 @@ impl DataFolder {
             source,
         };
         let connection = Connection::open(&path).map_err(database)?;
+        // Before anything is read: what a schema calls must be harmless, whoever wrote it.
+        connection
+            .pragma_update(None, "trusted_schema", false)
+            .map_err(database)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(database)?;
         connection
             .pragma_update(None, "journal_mode", "WAL")

@@ -56,9 +56,40 @@ pub(crate) fn put(
     connection.execute_batch(&format!(
         "DROP INDEX IF EXISTS {index};
          DROP TRIGGER IF EXISTS {index}_delete;
-         CREATE INDEX {index} ON {table}({columns}) WHERE replica_guard();
-         CREATE TRIGGER {index}_delete AFTER DELETE ON {table} WHEN replica_guard() BEGIN SELECT 1; END;",
-        table = quoted(table),
+         CREATE INDEX {index} ON {quoted}({columns}) WHERE replica_guard();
+         {trigger};",
+        quoted = quoted(table),
         columns = list(columns.iter().map(String::as_str)),
+        trigger = trigger(&format!("{index}_delete"), table),
     ))
+}
+
+fn trigger(name: &str, table: &str) -> String {
+    format!(
+        "CREATE TRIGGER {name} AFTER DELETE ON {} WHEN replica_guard() BEGIN SELECT 1; END",
+        quoted(table)
+    )
+}
+
+/// The triggers and views in a database that are not the engine's own, by kind and name. Whoever takes in a database that
+/// somebody else may have changed looks here first: their statements would run amid those of the application.
+pub fn foreign_code(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
+    let mut statement = connection.prepare(
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE type IN ('trigger', 'view') ORDER BY type, name",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut foreign = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (kind, name, table): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let text: Option<String> = row.get(3)?;
+        let number = name
+            .strip_prefix("replica_guard_")
+            .and_then(|rest| rest.strip_suffix("_delete"))
+            .filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+        let own = number.is_some() && text.as_deref() == Some(trigger(&name, &table).as_str());
+        if !own {
+            foreign.push(format!("{kind} {name}"));
+        }
+    }
+    Ok(foreign)
 }

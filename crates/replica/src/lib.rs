@@ -54,6 +54,7 @@ use crate::writers::Writers;
 pub use crate::conflicts::{Conflict, ConflictFilter};
 pub use crate::declare::{DeclareError, Merged};
 pub use crate::digest::Digest;
+pub use crate::guard::foreign_code;
 pub use crate::image::{DEFAULT_SCOPE, ImageError, Scope};
 pub use crate::merge::{Applied, Incoming, MergeError, MergeOutcome, Merging, RowSet, Touched};
 pub use crate::quarantine::Quarantined;

@@ -6,5 +6,6 @@ mod logbook;
 mod people;
 mod school;
 mod strangers;
+mod restoring;
 mod support;
 mod world;
