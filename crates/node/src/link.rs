@@ -222,6 +222,7 @@ impl<'a, S: Send + 'static> Task<'a, S> {
                     }
                     Verdict::Yields => return self.handle(Event::Close(CloseReason::Replaced)),
                 }
+                self.receiver.settle();
                 self.shared.retain(|(of, compartment), _| {
                     *of != context || compartments.contains_key(compartment)
                 });

@@ -7,6 +7,7 @@ mod attempts;
 mod carry;
 mod dial;
 mod discovery;
+mod guests;
 mod handshake;
 mod instance;
 mod listen;

@@ -13,23 +13,22 @@ use aeroedge_transport::{
     Announcement, CloseReason, Ending, Link, Side, Status, Stopper, Tag, open,
 };
 use tokio::net::{TcpListener, TcpStream, lookup_host};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use crate::carry::carry;
 use crate::dial::{DialError, dial};
 use crate::discovery::{Discovery, DiscoveryError, Heard, heard};
+use crate::guests::{GuestNumber, Guests};
 use crate::handshake::{Secured, shake};
 use crate::instance::{Instance, InstanceKeys};
 use crate::listen::USUAL_PORT;
 use crate::neighbours::{Due, LinkNumber, Neighbours, Target, Verdict};
 use crate::{Interfaces, NAME};
 
-/// Accepted sockets that have not finished their handshake; more are turned away.
-const HANDSHAKES_MAX: usize = 64;
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(3);
-/// Links at most, so that strangers cannot use up the memory; honest schools have fewer devices in one room.
+/// Links at most, so that nobody can use up the memory; honest schools have fewer devices in one room.
 const LINKS_MAX: usize = 256;
 /// How often the addresses of this machine are compared.
 const ADDRESSES_EVERY: Duration = Duration::from_secs(1);
@@ -49,7 +48,10 @@ enum Event {
         stream: TcpStream,
         secured: Secured,
         remote: SocketAddr,
+        guest: GuestNumber,
     },
+    /// A handshake with somebody who dialled this device came to nothing.
+    Refused { guest: GuestNumber },
     /// An attempt is over.
     Dialled {
         target: Target,
@@ -79,12 +81,41 @@ pub(crate) struct Supervisor {
     browsing: Option<AbortHandle>,
     neighbours: Neighbours,
     open: BTreeMap<LinkNumber, OpenLink>,
-    handshakes: Arc<Semaphore>,
+    guests: Guests<Guest>,
     /// Every task the driver started; dropping it stops them all.
     tasks: JoinSet<()>,
     events: mpsc::Receiver<Event>,
     report: mpsc::Sender<Event>,
     addresses: BTreeSet<IpAddr>,
+}
+
+/// Somebody who dialled this device and is not known yet.
+enum Guest {
+    /// In the handshake, or before it.
+    Arriving(AbortHandle),
+    /// With a link over which it has not said yet who it is.
+    Linked(Ending),
+}
+
+impl Guest {
+    /// Whether it is still there and still not known.
+    fn is_one(&self) -> bool {
+        match self {
+            // One that has finished waits to be told of.
+            Self::Arriving(_) => true,
+            Self::Linked(ending) => !ending.is_settled() && ending.reason().is_none(),
+        }
+    }
+
+    fn send_away(self) {
+        match self {
+            Self::Arriving(task) => task.abort(),
+            // Not closed on purpose: an honest device comes back soon.
+            Self::Linked(ending) => {
+                ending.end(CloseReason::Lost("too many strangers at once".into()));
+            }
+        }
+    }
 }
 
 struct OpenLink {
@@ -117,7 +148,7 @@ impl Supervisor {
             links,
             status,
             open: BTreeMap::new(),
-            handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
+            guests: Guests::new(),
             tasks: JoinSet::new(),
             events,
             report,
@@ -250,13 +281,22 @@ impl Supervisor {
                 return sleep(Duration::from_millis(100)).await;
             }
         };
-        let Ok(permit) = Arc::clone(&self.handshakes).try_acquire_owned() else {
-            tracing::warn!(%remote, "too many handshakes at once: connection turned away");
-            return;
-        };
+        let address = plain(remote).ip();
+        self.guests.retain(Guest::is_one);
+        if let Some(guest) = self.guests.make_room(address) {
+            tracing::debug!(%remote, "too many strangers at once: the oldest is sent away");
+            guest.send_away();
+        }
         let (keys, report) = (Arc::clone(&self.keys), self.report.clone());
-        self.tasks
-            .spawn(answer(stream, remote, keys, report, permit));
+        let (begin, begun) = oneshot::channel();
+        let task = self.tasks.spawn(async move {
+            if let Ok(guest) = begun.await {
+                answer(stream, remote, keys, report, guest).await;
+            }
+        });
+        let guest = self.guests.add(address, Guest::Arriving(task));
+        // The task waits for its number.
+        let _ = begin.send(guest);
     }
 
     fn happened(&mut self, event: Event) {
@@ -279,17 +319,29 @@ impl Supervisor {
                 stream,
                 secured,
                 remote,
+                guest,
             } => {
-                if secured.remote != self.keys.public {
-                    self.established(stream, secured, Side::Accepted, remote);
+                if !self.guests.holds(guest) {
+                    return;
+                }
+                let link = if secured.remote == self.keys.public {
+                    None
+                } else {
+                    self.established(stream, secured, Side::Accepted, remote)
+                };
+                match link {
+                    Some(ending) => self.guests.change(guest, Guest::Linked(ending)),
+                    None => self.guests.remove(guest),
                 }
             }
+            Event::Refused { guest } => self.guests.remove(guest),
             Event::Dialled { target, result } => match result {
                 Ok((stream, secured)) => {
                     self.neighbours
                         .dialled(&target, Some(secured.remote), now, &mut rand::rng());
                     if let Ok(remote) = stream.peer_addr() {
-                        self.established(stream, secured, Side::Dialled, remote);
+                        // Whoever was dialled is no guest.
+                        let _ = self.established(stream, secured, Side::Dialled, remote);
                     }
                 }
                 Err(error) => {
@@ -316,10 +368,17 @@ impl Supervisor {
         }
     }
 
-    fn established(&mut self, stream: TcpStream, secured: Secured, side: Side, remote: SocketAddr) {
+    /// Opens a link; `None` if it is not wanted.
+    fn established(
+        &mut self,
+        stream: TcpStream,
+        secured: Secured,
+        side: Side,
+        remote: SocketAddr,
+    ) -> Option<Ending> {
         if self.open.len() >= LINKS_MAX {
             tracing::warn!(%remote, "too many links: connection turned away");
-            return;
+            return None;
         }
         let instance = secured.remote;
         let number = match self
@@ -334,14 +393,15 @@ impl Supervisor {
                 }
                 number
             }
-            Verdict::Refuse => return,
+            Verdict::Refuse => return None,
         };
         let (link, end) = open(secured.binding, side, plain(remote).to_string(), NAME);
         let local = stream.local_addr().ok().map(|address| plain(address).ip());
+        let ending = end.ending();
         self.open.insert(
             number,
             OpenLink {
-                ending: end.ending(),
+                ending: ending.clone(),
                 local,
             },
         );
@@ -361,6 +421,7 @@ impl Supervisor {
                 })
                 .await;
         });
+        Some(ending)
     }
 
     /// A link over an address that this machine no longer has is dead, long before silence shows it.
@@ -459,26 +520,28 @@ async fn answer(
     remote: SocketAddr,
     keys: Arc<InstanceKeys>,
     report: mpsc::Sender<Event>,
-    permit: OwnedSemaphorePermit,
+    guest: GuestNumber,
 ) {
     let _ = stream.set_nodelay(true);
     let shaken = timeout(HANDSHAKE_WITHIN, shake(&mut stream, Side::Accepted, &keys)).await;
-    drop(permit);
-    match shaken {
-        Ok(Ok(secured)) => {
-            let _ = report
-                .send(Event::Accepted {
-                    stream,
-                    secured,
-                    remote,
-                })
-                .await;
-        }
+    let event = match shaken {
+        Ok(Ok(secured)) => Event::Accepted {
+            stream,
+            secured,
+            remote,
+            guest,
+        },
         Ok(Err(error)) => {
             tracing::debug!(%remote, error = &error as &dyn std::error::Error, "connection refused");
+            Event::Refused { guest }
         }
-        Err(_) => tracing::debug!(%remote, "connection refused: silent during the handshake"),
-    }
+        Err(_) => {
+            tracing::debug!(%remote, "connection refused: silent during the handshake");
+            Event::Refused { guest }
+        }
+    };
+    // Nobody to report to: the driver is stopping.
+    let _ = report.send(event).await;
 }
 
 async fn hand_over(links: mpsc::Sender<Link>, link: Link) -> std::convert::Infallible {

@@ -109,6 +109,13 @@ impl Ending {
         self.shared.close(reason);
     }
 
+    /// Whether the caller knows who is at the other end: see [`FrameReceiver::settle`](crate::FrameReceiver::settle).
+    pub fn is_settled(&self) -> bool {
+        self.shared
+            .settled
+            .load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// Waits for the end of the link, whoever ended it.
     pub async fn ended(&self) -> CloseReason {
         self.shared.ended().await

@@ -3,6 +3,7 @@
 //! What is queued in one direction never exceeds [`QUEUE_LIMIT`] and one frame: a sender waits, it never buffers.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
@@ -153,6 +154,12 @@ impl FrameReceiver {
         self.shared.incoming.pop()
     }
 
+    /// Tells the driver that whoever is at the other end has proved to belong here: this link is not given up for that of
+    /// a newcomer any more.
+    pub fn settle(&self) {
+        self.shared.settled.store(true, Ordering::Relaxed);
+    }
+
     /// Bytes that wait to be received.
     pub fn waiting(&self) -> usize {
         self.shared.incoming.lock().bytes
@@ -211,6 +218,8 @@ fn check_length(frame: &[u8]) -> Result<(), SendError> {
 pub(crate) struct Shared {
     pub(crate) outgoing: Queue,
     pub(crate) incoming: Queue,
+    /// The caller knows who is at the other end.
+    pub(crate) settled: AtomicBool,
     /// Set once and never cleared.
     closed: watch::Sender<Option<CloseReason>>,
 }
@@ -220,6 +229,7 @@ impl Shared {
         let shared = Arc::new(Self {
             outgoing: Queue::default(),
             incoming: Queue::default(),
+            settled: AtomicBool::new(false),
             closed: watch::Sender::new(None),
         });
         let sender = FrameSender {

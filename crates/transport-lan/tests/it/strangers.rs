@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aeroedge_transport::CloseReason;
 use rand::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -61,4 +62,28 @@ async fn silent_strangers_do_not_keep_friends_out() {
     }
     let mut friend = Driver::start(&[driver.address()]).await;
     let (_dialled, _accepted) = (friend.link().await, driver.link().await);
+}
+
+#[tokio::test]
+async fn strangers_who_never_say_who_they_are_make_room_for_others() {
+    let mut driver = Driver::start(&[]).await;
+    let mut friend = Driver::start(&[driver.address()]).await;
+    let (_theirs, known) = (friend.link().await, driver.link().await);
+    known.receiver.settle();
+    let (mut strangers, mut links) = (Vec::new(), Vec::new());
+    // One more than may be there from one address.
+    for _ in 0..17 {
+        let mut stranger = Driver::start(&[driver.address()]).await;
+        let theirs = stranger.link().await;
+        links.push(driver.link().await);
+        strangers.push((stranger, theirs));
+    }
+    let reason = timeout(Duration::from_secs(5), links[0].closer().closed())
+        .await
+        .expect("the oldest stays for ever");
+    assert_eq!(
+        reason,
+        CloseReason::Lost("too many strangers at once".into())
+    );
+    assert_eq!(known.closer().reason(), None);
 }
