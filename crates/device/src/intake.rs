@@ -42,7 +42,7 @@ pub enum Declined {
     /// Entries of this very installation come back while newer ones of its own wait for their head.
     #[error("own entries wait for their head: sign them first")]
     OwnUnsigned,
-    /// More than [`UNVOUCHED_MAX`] without a head.
+    /// More than [`UNVOUCHED_MAX`] without a head, or the most of all when that is too much.
     #[error("too much came without a signature over it")]
     Unsigned,
     /// Another entry with this number is here, and signed.
@@ -50,10 +50,11 @@ pub enum Declined {
     Forked,
 }
 
-/// The most bytes of one log that are stored before a head covers them: the longest transaction that can travel.
-pub const UNVOUCHED_MAX: i64 = 1 << 30;
-/// From how many entries on it is worth counting them.
-const UNVOUCHED_COUNTED: u64 = 1024;
+/// The most bytes of one log that are stored before a head covers them: the longest transaction that can travel, because a
+/// head never splits one.
+pub const UNVOUCHED_MAX: i64 = 256 << 20;
+/// The most bytes of all logs of others together that are stored before heads cover them.
+const UNVOUCHED_TOTAL: i64 = 2 * UNVOUCHED_MAX;
 
 /// Entries that were stored in this very transaction, byte for byte, so that merging need not read them back.
 pub(crate) type InHand<'a> = BTreeMap<(LogNumber, Seq), &'a [u8]>;
@@ -142,10 +143,7 @@ fn store_run<'a>(
         // Should it be dropped again, whatever takes its place is noted here in its stead.
         in_hand.insert((log.number, log.tail), bytes);
     }
-    if log.tail.0 - log.vouched.0 > UNVOUCHED_COUNTED
-        && run.head.is_none()
-        && stored::unvouched_bytes(connection, log)? > UNVOUCHED_MAX
-    {
+    if run.head.is_none() && !is_bearable(connection, log, UNVOUCHED_MAX, UNVOUCHED_TOTAL)? {
         return Ok(Err(Declined::Unsigned));
     }
     let Some(head) = run.head.filter(|head| head.seq > log.vouched) else {
@@ -167,6 +165,37 @@ fn store_run<'a>(
     }
     log.vouch(connection, head.seq, &head.signature)?;
     Ok(Ok(()))
+}
+
+/// Whether what nobody signed of a log may stay. Anybody who knows a log can make up entries for it, and a member can have
+/// any number of logs: so all of them together have a bound, and it is the longest that is dropped for it.
+fn is_bearable(
+    connection: &Connection,
+    log: &LogRow,
+    most: i64,
+    most_together: i64,
+) -> rusqlite::Result<bool> {
+    if log.tail == log.vouched {
+        return Ok(true);
+    }
+    if stored::unvouched_bytes(connection, log)? > most {
+        return Ok(false);
+    }
+    // Its new end is not written back yet.
+    log.save(connection)?;
+    let tails = stored::unvouched_tails(connection)?;
+    let mut together: i64 = tails.iter().map(|(_, bytes)| bytes).sum();
+    for (mut other, bytes) in tails {
+        if together <= most_together {
+            break;
+        }
+        if other.number == log.number {
+            return Ok(false);
+        }
+        drop_tail(connection, &mut other)?;
+        together -= bytes;
+    }
+    Ok(true)
 }
 
 /// The entries of a run that are not here yet, and the position of the first.
@@ -215,4 +244,70 @@ fn hash_of(bytes: &[u8]) -> Option<EntryHash> {
 
 fn splits_transaction(bytes: &[u8]) -> bool {
     EntryRef::parse(bytes).is_ok_and(|entry| entry.more_parts())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTEXT: ContextId = ContextId([1; 16]);
+    const COMPARTMENT: CompartmentId = CompartmentId([2; 16]);
+
+    fn database() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        crate::schema::migrate(&connection).unwrap();
+        connection
+    }
+
+    /// A log with this many bytes that nobody signed.
+    fn unsigned(connection: &Connection, writer: u8, bytes: usize) -> LogRow {
+        let key = WriterKey([writer; 32]);
+        let mut log =
+            stored::find_or_start(connection, CONTEXT, COMPARTMENT, key, &[writer; 8]).unwrap();
+        log.append(connection, &vec![0; bytes], EntryHash([writer; 32]))
+            .unwrap();
+        log.save(connection).unwrap();
+        log
+    }
+
+    fn tails(connection: &Connection) -> Vec<(u8, i64)> {
+        let tails = stored::unvouched_tails(connection).unwrap();
+        let mut tails: Vec<_> = tails
+            .into_iter()
+            .map(|(log, bytes)| (log.writer.0[0], bytes))
+            .collect();
+        tails.sort_unstable();
+        tails
+    }
+
+    #[test]
+    fn one_log_has_a_bound() {
+        let connection = database();
+        let log = unsigned(&connection, 1, 100);
+        assert!(is_bearable(&connection, &log, 100, 1000).unwrap());
+        let log = unsigned(&connection, 1, 1);
+        assert!(!is_bearable(&connection, &log, 100, 1000).unwrap());
+    }
+
+    #[test]
+    fn any_number_of_logs_have_a_bound_together_and_the_longest_goes() {
+        let connection = database();
+        for (writer, bytes) in [(1, 10), (2, 60), (3, 20)] {
+            let log = unsigned(&connection, writer, bytes);
+            assert!(is_bearable(&connection, &log, 100, 100).unwrap());
+        }
+        // A short one drives out the longest, not the other way round.
+        let short = unsigned(&connection, 4, 15);
+        assert!(is_bearable(&connection, &short, 100, 100).unwrap());
+        assert_eq!(tails(&connection), [(1, 10), (3, 20), (4, 15)]);
+        let long = unsigned(&connection, 5, 90);
+        assert!(!is_bearable(&connection, &long, 100, 100).unwrap());
+        let dropped = stored::find(&connection, COMPARTMENT, WriterKey([2; 32]))
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (dropped.tail, dropped.tail_hash),
+            (Seq::NONE, EntryHash([0; 32]))
+        );
+    }
 }

@@ -209,6 +209,18 @@ pub(crate) fn written_unsigned(connection: &Connection) -> rusqlite::Result<Vec<
         .collect()
 }
 
+/// The logs of others with entries that no head covers, and how many bytes those have, the longest first.
+pub(crate) fn unvouched_tails(connection: &Connection) -> rusqlite::Result<Vec<(LogRow, i64)>> {
+    connection
+        .prepare_cached(
+            "SELECT log, context, compartment, writer, tail_seq, tail_hash, vouched_seq, merged_seq, merged_hlc,
+                    (SELECT coalesce(sum(length(bytes)), 0) FROM device_entry e WHERE e.log = l.log AND e.seq > l.vouched_seq)
+             FROM device_log l WHERE tail_seq > vouched_seq AND merged_seq < tail_seq ORDER BY 10 DESC, log",
+        )?
+        .query_map([], |row| Ok((LogRow::read(row)?, row.get(9)?)))?
+        .collect()
+}
+
 /// How much is stored of a log that no head covers.
 pub(crate) fn unvouched_bytes(connection: &Connection, log: &LogRow) -> rusqlite::Result<i64> {
     connection
