@@ -4,7 +4,7 @@
 //! The HLC given to one that makes several is that of the first; the others follow it.
 
 use aeroedge_crdt::hlc::Hlc;
-use aeroedge_ids::{ContextId, ControlHash, Millis, UserId};
+use aeroedge_ids::{ContextId, ControlHash, DeviceKey, Millis, UserId};
 use rand::CryptoRng;
 
 use crate::compartment::{Audience, Division};
@@ -14,12 +14,15 @@ use crate::control::{
 };
 use crate::history::History;
 use crate::invite::{
-    InviteSeed, PackageError, PackagedKey, Secret, Stretch, open_package, seal_package,
+    Consent, InviteSeed, PackageError, PackagedKey, Secret, Stretch, open_package, seal_package,
 };
 use crate::keyring::{KeyRing, recipients, wrap_to};
 use crate::keys::{EpochKey, Wrap, WrapScope, WriterSecret};
-use crate::roster::Roster;
+use crate::roster::{Invite, Roster};
 use crate::secrets::DeviceSecrets;
+
+/// How many offers under one key a joiner tries: each try stretches the secret.
+const OFFERS_TRIED_MAX: usize = 4;
 
 /// What a context is when it begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -197,6 +200,11 @@ pub enum JoinError {
     /// The user or device is a member already.
     #[error("join: you are a member of this context already")]
     AlreadyMember,
+    /// The user was removed, and this is none of the devices the user had then.
+    #[error(
+        "join: you were a member before, join with a device you had then or ask an admin to take you back in"
+    )]
+    OtherDevice,
     /// The secret does not open the invite, or what it opens makes no sense.
     #[error(transparent)]
     Package(#[from] PackageError),
@@ -225,24 +233,8 @@ pub fn join(
 ) -> Result<Entered, JoinError> {
     let context = history.context();
     let roster = history.roster().ok_or(JoinError::NoHistory)?;
-    let invite = roster.invite(seed.key()).ok_or(JoinError::UnknownInvite)?;
-    let package = match history.get(invite.entry).map(ControlEntry::action) {
-        Some(Action::Invite(offer)) => &offer.package,
-        _ => return Err(JoinError::UnknownInvite),
-    };
-    if roster.member(user).is_some() || roster.device(secrets.device()).is_some() {
-        return Err(JoinError::AlreadyMember);
-    }
-    if !invite.voided.is_empty() {
-        return Err(JoinError::Void);
-    }
-    if invite.expires != Millis(0) && hlc.time() > invite.expires {
-        return Err(JoinError::Expired);
-    }
-    if invite.joins.len() as u64 >= u64::from(invite.uses) {
-        return Err(JoinError::UsedUp);
-    }
-    let (keys, consent) = open_package(context, seed, secret, stretch, package)?;
+    may_enter(&roster, secrets.device(), user)?;
+    let (keys, consent) = open_offer(history, &roster, seed, secret, stretch, hlc)?;
     let wraps = wrap_package(&roster, &keys, secrets, rng)?;
     let writer = writer_in_use(secrets, rng);
     let message = Join::message(
@@ -269,7 +261,10 @@ pub fn join(
         hlc,
         entries: vec![joined],
     };
-    if roster.division() == Division::Divided {
+    let has_key = roster
+        .compartment_of(Audience::Person(user))
+        .is_some_and(|compartment| !compartment.epochs.is_empty());
+    if roster.division() == Division::Divided && !has_key {
         chain.start_own_epoch(&roster, user, rng);
     }
     Ok(Entered {
@@ -277,6 +272,71 @@ pub fn join(
         entries: chain.entries,
         writer,
     })
+}
+
+/// Who was removed comes back under the same name with a device of before.
+fn may_enter(roster: &Roster, device: DeviceKey, user: UserId) -> Result<(), JoinError> {
+    let known = roster.device(device);
+    match roster.member(user) {
+        Some(member) if member.is_active() => Err(JoinError::AlreadyMember),
+        Some(_) if known.is_none_or(|known| known.user != user || known.revoked.is_some()) => {
+            Err(JoinError::OtherDevice)
+        }
+        None if known.is_some() => Err(JoinError::AlreadyMember),
+        _ => Ok(()),
+    }
+}
+
+/// Opens the package of the invite. Someone may have offered it again under its key; the true offer opens.
+fn open_offer(
+    history: &History,
+    roster: &Roster,
+    seed: &InviteSeed,
+    secret: &Secret,
+    stretch: Stretch,
+    hlc: Hlc,
+) -> Result<(Vec<PackagedKey>, Consent), JoinError> {
+    let mut offers: Vec<_> = roster.invites_called(seed.key()).collect();
+    offers.sort_by_key(|invite| invite.precedence());
+    let mut first_error = None;
+    for invite in offers.into_iter().take(OFFERS_TRIED_MAX) {
+        let opened = open_one(history, invite, seed, secret, stretch, hlc);
+        match opened {
+            Ok(opened) => return Ok(opened),
+            Err(error) => _ = first_error.get_or_insert(error),
+        }
+    }
+    Err(first_error.unwrap_or(JoinError::UnknownInvite))
+}
+
+fn open_one(
+    history: &History,
+    invite: &Invite,
+    seed: &InviteSeed,
+    secret: &Secret,
+    stretch: Stretch,
+    hlc: Hlc,
+) -> Result<(Vec<PackagedKey>, Consent), JoinError> {
+    let package = match history.get(invite.entry).map(ControlEntry::action) {
+        Some(Action::Invite(offer)) => &offer.package,
+        _ => return Err(JoinError::UnknownInvite),
+    };
+    if !invite.voided.is_empty() {
+        return Err(JoinError::Void);
+    }
+    if invite.expires != Millis(0) && hlc.time() > invite.expires {
+        return Err(JoinError::Expired);
+    }
+    if invite.joins.len() as u64 >= u64::from(invite.uses) {
+        return Err(JoinError::UsedUp);
+    }
+    Ok(open_package(
+        history.context(),
+        seed,
+        secret,
+        stretch,
+        package,
+    )?)
 }
 
 /// Seals each key from the package to the joiner itself, so that the key ring finds it in the history from now on.

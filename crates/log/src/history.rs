@@ -2,9 +2,13 @@
 //!
 //! Entries arrive in any order; one whose parents are not all here waits and is part of nothing. What a set of entries
 //! means does not depend on how they arrived. Readings are kept, and one that continues an earlier one starts from it.
+//!
+//! Most acts follow one another, and are read one after the other. Where someone was shut out, or an invite withdrawn, by
+//! someone who did not know of all that it strikes, the acts are settled first: [`settling`].
 
 mod order;
 mod rights;
+mod settling;
 mod writing;
 
 pub use rights::{Author, Chain, Claim, Refusal, UnknownChain};
@@ -15,9 +19,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aeroedge_ids::{ContextId, ControlHash, DeviceKey, InviteKey};
 
-use crate::control::{Action, ControlEntry, PARENTS_MAX};
-use crate::roster::{Causality, Rejection, Roster};
-use order::Order;
+use crate::control::{Action, ControlEntry, Join, PARENTS_MAX};
+use crate::roster::{Knowledge, Rejection, Roster};
+use order::{Bits, Order};
 
 /// The most entries that may wait for their parents; beyond it the sender must send in order.
 pub const WAITING_MAX: usize = 4096;
@@ -35,10 +39,10 @@ pub struct History {
     waiting: BTreeMap<ControlHash, ControlEntry>,
     /// For each missing entry those that wait for it, each listed under one of its missing parents.
     wanted: BTreeMap<ControlHash, Vec<ControlHash>>,
-    /// Every device that an entry here introduced, whether or not it counts: only these have a say.
-    introduced: BTreeSet<DeviceKey>,
-    /// The consent keys of every invite offered here, whether or not it counts.
-    offers: BTreeMap<InviteKey, Vec<[u8; 32]>>,
+    /// What introduces each device, whether or not it counts: only these have a say.
+    introduced: BTreeMap<DeviceKey, Vec<ControlHash>>,
+    /// Every offer under each invite key, whether or not it counts, with its consent key.
+    offers: BTreeMap<InviteKey, Vec<(ControlHash, [u8; 32])>>,
     /// Behind a lock only so that reading needs no exclusive access; nothing else is shared.
     readings: Mutex<Vec<Reading>>,
 }
@@ -98,7 +102,7 @@ impl History {
             heads: BTreeSet::new(),
             waiting: BTreeMap::new(),
             wanted: BTreeMap::new(),
-            introduced: BTreeSet::new(),
+            introduced: BTreeMap::new(),
             offers: BTreeMap::new(),
             readings: Mutex::new(Vec::new()),
         }
@@ -128,43 +132,65 @@ impl History {
             self.waiting.insert(entry.hash(), entry);
             return Ok(Inserted::Waiting { missing });
         }
-        if self.is_strange(&entry) {
+        if self.is_strange(&entry, &self.consents(&entry)) {
             return Err(InsertError::Stranger(entry.author()));
         }
         Ok(Inserted::Added(self.add(entry)))
     }
 
-    /// Whether an entry, whose parents are all here, cannot count wherever it stands: what introduces an author is among the
-    /// ancestors of whatever that author signs. Keeping such would let anyone fill every device of the context for good.
-    fn is_strange(&self, entry: &ControlEntry) -> bool {
+    /// Whether an entry, whose parents are all here, cannot count wherever it stands: what introduces an author must be
+    /// among the ancestors of whatever that author signs, and a join must be made with link and secret of an invite there.
+    /// Keeping others would let anyone fill every device of the context for good.
+    fn is_strange(&self, entry: &ControlEntry, consents: &[[u8; 32]]) -> bool {
         match entry.action() {
             Action::Genesis(_) => false,
-            Action::Join(join) => !self
-                .offers
-                .get(&join.invite)
+            Action::Join(_) => consents.is_empty(),
+            _ => !self
+                .introduced
+                .get(&entry.author())
                 .into_iter()
                 .flatten()
-                .any(|consent| join.had_secret(self.context, entry.author(), consent)),
-            _ => !self.introduced.contains(&entry.author()),
+                .any(|introduction| self.follows(entry, *introduction)),
         }
     }
 
+    /// The consent keys under which a join was made, of the offers among its ancestors.
+    fn consents(&self, entry: &ControlEntry) -> Vec<[u8; 32]> {
+        let Action::Join(join) = entry.action() else {
+            return Vec::new();
+        };
+        let offers = self.offers.get(&join.invite).into_iter().flatten();
+        let mut consents: Vec<_> = offers
+            .filter(|(offer, _)| self.follows(entry, *offer))
+            .map(|(_, consent)| *consent)
+            .collect();
+        consents.sort_unstable();
+        consents.dedup();
+        consents.retain(|consent| join.had_secret(self.context, entry.author(), consent));
+        consents
+    }
+
+    /// Whether an entry that is not part of the history yet, with all its parents here, knows another.
+    fn follows(&self, entry: &ControlEntry, earlier: ControlHash) -> bool {
+        let mut parents = entry.parents().iter();
+        parents.any(|parent| *parent == earlier || self.order.knows(*parent, earlier))
+    }
+
     fn introduce(&mut self, entry: &ControlEntry) {
-        match entry.action() {
-            Action::Genesis(_) | Action::Join(_) => {
-                self.introduced.insert(entry.author());
-            }
-            Action::AddDevice(added) => {
-                self.introduced.insert(added.device);
-            }
+        let device = match entry.action() {
+            Action::Genesis(_) | Action::Join(_) => entry.author(),
+            Action::AddDevice(added) => added.device,
             Action::Invite(offer) => {
-                self.offers
-                    .entry(offer.key)
-                    .or_default()
-                    .push(offer.consent);
+                let offers = self.offers.entry(offer.key).or_default();
+                offers.push((entry.hash(), offer.consent));
+                return;
             }
-            _ => {}
-        }
+            _ => return,
+        };
+        self.introduced
+            .entry(device)
+            .or_default()
+            .push(entry.hash());
     }
 
     /// Adds an entry whose parents are all here, and what waits no longer because of it.
@@ -173,7 +199,8 @@ impl History {
         let mut ready = vec![entry];
         while let Some(entry) = ready.pop() {
             // What waits for a stranger's entry waits on, as for any that never comes.
-            if self.is_strange(&entry) {
+            let consents = self.consents(&entry);
+            if self.is_strange(&entry, &consents) {
                 continue;
             }
             self.introduce(&entry);
@@ -182,7 +209,7 @@ impl History {
                 self.heads.remove(parent);
             }
             self.heads.insert(hash);
-            self.order.push(entry);
+            self.order.push(entry, consents);
             added.push(hash);
             for waiting in self.wanted.remove(&hash).unwrap_or_default() {
                 let missing = self
@@ -308,29 +335,26 @@ impl History {
             .iter()
             .filter(|reading| sequence.starts_with(&reading.sequence))
             .max_by_key(|reading| reading.sequence.len());
-        let (mut roster, mut position) = match start {
+        let (mut roster, position) = match start {
             Some(reading) if reading.sequence.len() == sequence.len() => {
                 return Some(Arc::clone(&reading.roster));
             }
             Some(reading) => (Roster::clone(&reading.roster), reading.sequence.len()),
-            None => (self.found(sequence, BTreeSet::new())?, 1),
+            None => (
+                Roster::found(self.order.entry(*sequence.first()?), None, &self.order)?,
+                1,
+            ),
         };
-        while let Some(index) = sequence.get(position) {
-            match roster.apply(self.order.entry(*index), &self.order) {
-                Ok(()) => position += 1,
-                Err(displaced) => {
-                    // Each restart displaces one join more, so this ends.
-                    let mut all = roster.displaced().clone();
-                    all.insert(displaced.0);
-                    (roster, position) = (self.found(sequence, all)?, 1);
-                }
+        let (known, more) = sequence.split_at(position);
+        let mut read: Bits = known.iter().copied().collect();
+        for index in more {
+            let is_contested = self.is_contested(*index, &read);
+            if is_contested || roster.apply(self.order.entry(*index), &self.order).is_err() {
+                return self.settle(sequence).map(Arc::new);
             }
+            read.insert(*index);
         }
         Some(Arc::new(roster))
-    }
-
-    fn found(&self, sequence: &[u32], displaced: BTreeSet<ControlHash>) -> Option<Roster> {
-        Roster::found(self.order.entry(*sequence.first()?), displaced)
     }
 
     /// Why an act, made at heads that are here, would be ignored as things stand; `None` if it would count.
@@ -355,18 +379,31 @@ impl History {
         self.latest_heads(PARENTS_MAX)
     }
 
-    /// At most `limit` heads, ascending: first those that start epochs, then the latest.
+    /// At most `limit` heads, ascending: those that count before the rest, first such that start epochs, then such that
+    /// change who may do what, each time the latest. So no number of empty acts, stamped as they may be, keeps anyone from
+    /// naming what matters.
     fn latest_heads(&self, limit: usize) -> Vec<ControlHash> {
+        if self.heads.len() <= limit {
+            return self.heads();
+        }
+        let roster = self.roster();
+        let is_void = |hash: ControlHash| {
+            let rejected = roster.as_ref().map(|roster| roster.rejected());
+            rejected.is_some_and(|rejected| rejected.contains_key(&hash))
+        };
         let mut heads: Vec<_> = self
             .heads
             .iter()
             .filter_map(|head| self.order.get(*head))
             .collect();
         heads.sort_by_key(|entry| {
-            (
-                !matches!(entry.action(), Action::StartEpoch(_)),
-                std::cmp::Reverse((entry.hlc(), entry.hash())),
-            )
+            let weight = match entry.action() {
+                Action::StartEpoch(_) => 0,
+                Action::WrapKeys(_) | Action::Acknowledge | Action::AcknowledgeCheckpoints(_) => 2,
+                _ => 1,
+            };
+            let latest_first = std::cmp::Reverse((entry.hlc(), entry.hash()));
+            (is_void(entry.hash()), weight, latest_first)
         });
         let mut named: Vec<_> = heads.iter().take(limit).map(|entry| entry.hash()).collect();
         named.sort_unstable();
@@ -380,7 +417,7 @@ struct Prospect<'a> {
     entry: &'a ControlEntry,
 }
 
-impl Causality for Prospect<'_> {
+impl Knowledge for Prospect<'_> {
     fn saw(&self, later: ControlHash, earlier: ControlHash) -> bool {
         if later != self.entry.hash() {
             return self.order.knows(later, earlier);
@@ -389,5 +426,9 @@ impl Causality for Prospect<'_> {
             .parents()
             .iter()
             .any(|parent| *parent == earlier || self.order.knows(*parent, earlier))
+    }
+
+    fn had_secret(&self, entry: &ControlEntry, join: &Join, consent: &[u8; 32]) -> bool {
+        join.had_secret(entry.context(), entry.author(), consent)
     }
 }

@@ -11,4 +11,4 @@ pub use link::{InviteLink, LinkError};
 pub use package::{InviteSeed, PackageError, Stretch};
 pub use secret::{Secret, WeakSecret};
 
-pub(crate) use package::{PackagedKey, open_package, seal_package};
+pub(crate) use package::{Consent, PackagedKey, open_package, seal_package};

@@ -110,12 +110,15 @@ impl KeyRing {
         let Some(everyone) = roster.compartment_of(Audience::Everyone) else {
             return Vec::new();
         };
-        let recent = everyone
+        let before = everyone
             .epochs
-            .len()
-            .saturating_sub(everyone.current.len() + 1);
-        everyone.epochs[recent..]
             .iter()
+            .rev()
+            .find(|epoch| !everyone.current.contains(epoch));
+        everyone
+            .current
+            .iter()
+            .chain(before)
             .filter_map(|epoch| Some((*epoch, self.key(*epoch)?.link_key())))
             .collect()
     }

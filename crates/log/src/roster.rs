@@ -5,13 +5,15 @@
 //! act counts only if its author had the right to it at its place in that order; else it is ignored, with a
 //! [`Rejection`] to show. Nothing is ever deleted from the history, so a later, stricter reading remains possible.
 //!
-//! What this reading does today with concurrent administration: the order decides. An act that comes before the removal
-//! of its author stands, also when the author could have known of the removal; of two who remove each other the first
-//! in the order stays. A join stands unless it had seen that its invite was void or used up; surplus concurrent joins
-//! are settled by the lowest hash.
+//! Strong removal: what someone did who was shut out counts only as far as the one who did it knew of it, wherever its
+//! parents or its clock put it. Strong void: a join by a withdrawn invite counts only as far as the withdrawal knew of it.
+//! Who shuts out whom, where several do it at once, is settled before anything else: see [`crate::history`].
 
 mod checkpoint;
+mod contest;
+mod plan;
 mod reading;
+mod standing;
 
 pub use checkpoint::Checkpoint;
 
@@ -29,7 +31,8 @@ use crate::entry::WriterTag;
 use crate::history::Chain;
 use crate::keys::{Wrap, WrapScope, combined_epoch};
 
-pub(crate) use reading::Causality;
+pub(crate) use plan::{Bar, Plan, Restart};
+pub(crate) use reading::Knowledge;
 
 /// The state of a context at some heads of its history.
 #[derive(Debug, Clone)]
@@ -44,15 +47,26 @@ pub struct Roster {
     tags: BTreeMap<WriterTag, WriterKey>,
     /// Writers that only ignored acts introduce, by what entries call them.
     turned_away: BTreeMap<WriterTag, BTreeSet<WriterKey>>,
-    invites: BTreeMap<InviteKey, Arc<Invite>>,
+    /// Several offers may be made under one key: anyone who knows it can copy it.
+    invites: BTreeMap<(InviteKey, ControlHash), Arc<Invite>>,
     compartments: BTreeMap<CompartmentId, Arc<Compartment>>,
     epochs: BTreeMap<ControlHash, Arc<Epoch>>,
     checkpoints: checkpoint::Checkpoints,
     reductions: Vec<Arc<Reduction>>,
     /// The entries of the reductions.
     reduced_by: BTreeSet<ControlHash>,
+    /// Joins that the invite did not let stand, the first of each device as each user.
+    withdrawn: BTreeMap<(UserId, DeviceKey), Withdrawn>,
     rejected: BTreeMap<ControlHash, Rejection>,
-    displaced: BTreeSet<ControlHash>,
+    /// While contested acts are being settled: what is known of them.
+    plan: Option<Arc<Plan>>,
+}
+
+/// A join that does not stand and may yet be confirmed.
+#[derive(Debug, Clone)]
+struct Withdrawn {
+    join: ControlHash,
+    rights: Rights,
 }
 
 /// A user in a context.
@@ -68,6 +82,12 @@ pub struct Member {
     pub invite: Option<InviteKey>,
     /// The entry that shut the member out.
     pub removed: Option<ControlHash>,
+    /// The offer by which the member joined.
+    offer: Option<(InviteKey, ControlHash)>,
+    /// How many members came before.
+    place: usize,
+    /// All that gave and took rights, in the order of the reading.
+    record: Vec<standing::Change>,
 }
 
 impl Member {
@@ -94,6 +114,26 @@ pub struct Device {
     pub revoked: Option<ControlHash>,
     /// The entry that stopped waiting for it, as long as it has not returned.
     pub stale: Option<ControlHash>,
+}
+
+impl Device {
+    fn new(
+        key: DeviceKey,
+        user: UserId,
+        sealing: SealingKey,
+        since: ControlHash,
+        kind: DeviceKind,
+    ) -> Self {
+        Self {
+            key,
+            user,
+            sealing,
+            since,
+            kind,
+            revoked: None,
+            stale: None,
+        }
+    }
 }
 
 /// An author of logs.
@@ -127,6 +167,8 @@ pub struct Invite {
     pub key: InviteKey,
     /// Who made it.
     pub by: UserId,
+    /// As what.
+    by_role: Role,
     /// What a new member gets.
     pub rights: Rights,
     /// When it ends; zero for never.
@@ -139,11 +181,19 @@ pub struct Invite {
     pub entry: ControlHash,
     /// The entries that withdrew it: by name, or by starting an epoch whose key the package lacks.
     pub voided: Vec<ControlHash>,
+    /// Those of them by someone who may withdraw it: no join stands that these did not know.
+    withdrawn: Vec<ControlHash>,
     /// The joins that stand.
     pub joins: Vec<ControlHash>,
 }
 
 impl Invite {
+    /// Which of several offers under one key goes first: whoever copies a key has no more standing by it.
+    pub(crate) fn precedence(&self) -> impl Ord + use<> {
+        let most_first = std::cmp::Reverse((self.by_role, self.joins.len()));
+        (most_first, self.entry)
+    }
+
     /// Whether someone who knows everything this roster knows may still join with it.
     pub fn is_open(&self, now: Millis) -> bool {
         self.voided.is_empty()
@@ -165,6 +215,8 @@ pub struct Compartment {
     pub current: Vec<ControlHash>,
     /// Entries that shut someone out of it and that no epoch has followed yet.
     pub exposed_by: Vec<ControlHash>,
+    /// Every entry that ever shut someone out of it.
+    exposures: Vec<ControlHash>,
 }
 
 impl Compartment {
@@ -218,6 +270,10 @@ impl Epoch {
 pub struct Reduction {
     /// The entry that did it.
     pub entry: ControlHash,
+    /// Whose act it is.
+    pub by: UserId,
+    /// As what.
+    by_role: Role,
     /// Whose logs it concerns.
     pub scope: ReductionScope,
     /// What remains past the cut-offs; nothing if none.
@@ -253,6 +309,20 @@ impl Reduction {
         }
     }
 
+    /// Whether it takes effect on what the device does in the control history.
+    pub(crate) fn bars(&self, device: &Device) -> bool {
+        match self.scope {
+            ReductionScope::User(user) => user == device.user,
+            ReductionScope::Device(key) => key == device.key,
+            ReductionScope::Writer(_) | ReductionScope::Stale(_) => false,
+        }
+    }
+
+    /// Whether it is a user's closing of one of their own writers.
+    pub(crate) fn is_own_closing(&self, writer: &Writer) -> bool {
+        matches!(self.scope, ReductionScope::Writer(_)) && self.by == writer.user
+    }
+
     /// Whether the entry `seq` of a log, which is `chain` as far as it is known, lies at or before a cut-off that its log
     /// leads to.
     pub fn spares(
@@ -278,6 +348,12 @@ pub enum Rejection {
     /// The author's device belongs to no member, or no longer.
     #[error("its author is not an active member")]
     NotAMember,
+    /// Someone who did not know of it had shut its author out, or taken the rights that it needs.
+    #[error("its author was shut out by someone who did not know of it")]
+    ShutOut,
+    /// It contradicts an act of someone who goes before its author.
+    #[error("it contradicts an act of someone senior, made at the same time")]
+    Outranked,
     /// The author's role is too small.
     #[error("its author has no right to it")]
     NoRight,
@@ -299,8 +375,8 @@ pub enum Rejection {
     /// The joiner had the link and not the secret.
     #[error("its author did not have the secret of the invite")]
     NoSecret,
-    /// The joiner had seen that the invite was withdrawn.
-    #[error("the invite had been withdrawn")]
+    /// The invite was withdrawn by someone who did not know of the join, or whose withdrawal the joiner had seen.
+    #[error("the invite was withdrawn before the join was known: ask for a new link")]
     InviteVoid,
     /// The join is stamped after the end of the invite.
     #[error("the invite had expired")]
@@ -417,9 +493,19 @@ impl Roster {
         self.invites.values().map(Arc::as_ref)
     }
 
-    /// One invite.
+    /// One invite; if several were offered under its key, the one that goes first.
     pub fn invite(&self, key: InviteKey) -> Option<&Invite> {
-        self.invites.get(&key).map(Arc::as_ref)
+        self.invites_called(key)
+            .min_by_key(|invite| invite.precedence())
+    }
+
+    /// All invites under one key. Whoever knows a key can offer it again; only the true one opens with the secret.
+    pub fn invites_called(&self, key: InviteKey) -> impl Iterator<Item = &Invite> {
+        let first = (key, ControlHash([0; 32]));
+        let last = (key, ControlHash([0xff; 32]));
+        self.invites
+            .range(first..=last)
+            .map(|(_, invite)| &**invite)
     }
 
     /// All compartments.
@@ -462,17 +548,34 @@ impl Roster {
         self.reduced_by.contains(&entry)
     }
 
-    /// Whether a reduction that left nothing still shuts out this writer, which it concerns.
-    pub(crate) fn is_in_force(&self, reduction: &Reduction, writer: &Writer) -> bool {
-        match reduction.scope {
-            ReductionScope::User(user) => self
-                .member(user)
-                .is_none_or(|member| member.removed == Some(reduction.entry)),
-            ReductionScope::Device(device) => self
-                .device(device)
-                .is_none_or(|device| device.revoked == Some(reduction.entry)),
-            ReductionScope::Writer(_) => writer.closed == Some(reduction.entry),
-            ReductionScope::Stale(_) => writer.outdated == Some(reduction.entry),
+    /// Whether a reduction still keeps this writer, which it concerns, from writing to a compartment.
+    pub(crate) fn keeps_from_writing(
+        &self,
+        reduction: &Reduction,
+        writer: &Writer,
+        compartment: CompartmentId,
+        knowledge: &impl Knowledge,
+    ) -> bool {
+        let Some(member) = self.member(writer.user) else {
+            return true;
+        };
+        // Whoever gave rights knowing of it has lifted it.
+        let is_lifted = || {
+            member.given(|_| true).is_none_or(|given| {
+                given.entry != reduction.entry && knowledge.saw(given.entry, reduction.entry)
+            })
+        };
+        let may_write = |rights: &Rights| {
+            rights.role > Role::ReadOnly
+                && self
+                    .compartment(compartment)
+                    .is_some_and(|compartment| compartment.audience.includes(member.user, rights))
+        };
+        match (reduction.scope, &reduction.remaining) {
+            (ReductionScope::User(_), None) => !is_lifted(),
+            (ReductionScope::User(_), Some(left)) => !is_lifted() && !may_write(left),
+            (ReductionScope::Stale(_), _) => writer.outdated == Some(reduction.entry),
+            (ReductionScope::Device(_) | ReductionScope::Writer(_), _) => true,
         }
     }
 

@@ -98,35 +98,43 @@ impl History {
     pub fn may_write(&self, claim: &Claim, chain: &dyn Chain) -> Result<Author, Refusal> {
         let then = self.roster_at(&claim.heads)?;
         let now = self.roster_at(&self.heads())?;
-        let writer = then
-            .writer(claim.writer)
-            .ok_or(Refusal::NotAWriter(claim.writer))?;
-        let known = now
-            .writer(claim.writer)
-            .ok_or(Refusal::NotAWriter(claim.writer))?;
-        let device = then
-            .device(writer.device)
-            .ok_or(Refusal::NotAWriter(claim.writer))?;
-        let member = then
-            .member(writer.user)
-            .ok_or(Refusal::NotAWriter(claim.writer))?;
+        let unknown = || Refusal::NotAWriter(claim.writer);
+        let writer = then.writer(claim.writer).ok_or_else(unknown)?;
+        let known = now.writer(claim.writer).ok_or_else(unknown)?;
+        let device = then.device(writer.device).ok_or_else(unknown)?;
+        let member = then.member(writer.user).ok_or_else(unknown)?;
         if let Some(shut_out) = writer.ended().or(device.revoked).or(member.removed) {
             return Err(Refusal::ShutOut(shut_out));
         }
-        let mut rights = member.rights.clone();
+        // What gave the rights then must still count.
+        let knows = |act| {
+            let mut heads = claim.heads.iter();
+            heads.any(|head| *head == act || self.order.knows(*head, act))
+        };
+        let mut rights = now
+            .rights_seen(known.device, knows, &self.order)
+            .map_err(|shut_out| shut_out.map_or_else(unknown, Refusal::ShutOut))?
+            .limited_to(&member.rights);
+        let mut own_closings = OwnClosings::None;
         for reduction in now
             .reductions()
             .filter(|reduction| reduction.concerns(known))
         {
-            if then.has_reduction(reduction.entry)
-                || reduction.spares(claim.writer, claim.compartment, claim.seq, chain)
-            {
+            if then.has_reduction(reduction.entry) {
                 continue;
             }
+            let is_spared = reduction.spares(claim.writer, claim.compartment, claim.seq, chain);
             match &reduction.remaining {
+                _ if reduction.is_own_closing(known) => {
+                    own_closings.note(reduction.entry, is_spared);
+                }
+                _ if is_spared => {}
                 Some(remaining) => rights = rights.limited_to(remaining),
                 None => return Err(Refusal::ShutOut(reduction.entry)),
             }
+        }
+        if let OwnClosings::Strike(closing) = own_closings {
+            return Err(Refusal::ShutOut(closing));
         }
         let compartment = then
             .compartment(claim.compartment)
@@ -149,9 +157,9 @@ impl History {
     /// Whether the entry `seq` of a log cannot count, whatever it says and whether or not it ever arrives: nobody who had
     /// seen it needs to wait for it. `chain` is the log, as far as it is known.
     ///
-    /// That is so if everything that introduces the writer is ignored, or if whatever keeps the writer shut out now cut the
-    /// log off before this entry. Like every reading it may change when control entries arrive. An entry that is here and
-    /// was refused is as settled, which the caller knows.
+    /// That is so if everything that introduces the writer is ignored, or if whatever keeps the writer from writing there
+    /// now cut the log off before this entry. Like every reading it may change when control entries arrive. An entry that is
+    /// here and was refused is as settled, which the caller knows.
     pub fn is_settled(
         &self,
         writer: WriterKey,
@@ -165,11 +173,38 @@ impl History {
         let Some(known) = now.writer(writer) else {
             return now.is_turned_away(writer);
         };
-        now.reductions().any(|reduction| {
-            reduction.remaining.is_none()
-                && reduction.concerns(known)
-                && now.is_in_force(reduction, known)
-                && !reduction.spares(writer, compartment, seq, chain)
-        })
+        let mut own_closings = OwnClosings::None;
+        for reduction in now
+            .reductions()
+            .filter(|reduction| reduction.concerns(known))
+        {
+            let is_spared = reduction.spares(writer, compartment, seq, chain);
+            if reduction.is_own_closing(known) {
+                own_closings.note(reduction.entry, is_spared);
+            } else if !is_spared
+                && now.keeps_from_writing(reduction, known, compartment, &self.order)
+            {
+                return true;
+            }
+        }
+        matches!(own_closings, OwnClosings::Strike(_))
+    }
+}
+
+/// What those acts say together by which a user closed a writer of their own. Each names the branches that its author
+/// knew, so what one of them spares is spared.
+enum OwnClosings {
+    None,
+    Spare,
+    Strike(ControlHash),
+}
+
+impl OwnClosings {
+    fn note(&mut self, closing: ControlHash, is_spared: bool) {
+        match self {
+            _ if is_spared => *self = Self::Spare,
+            Self::None => *self = Self::Strike(closing),
+            Self::Spare | Self::Strike(_) => {}
+        }
     }
 }

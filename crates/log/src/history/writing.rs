@@ -49,15 +49,17 @@ impl History {
         compartment: CompartmentId,
     ) -> Result<WritingPoint, CannotWrite> {
         let roster = self.roster().ok_or(CannotWrite::NotAMember)?;
-        let since = roster.writer(writer).ok_or(CannotWrite::NotAMember)?.since;
+        let known = roster.writer(writer).ok_or(CannotWrite::NotAMember)?;
+        let given = roster.rights_given_by(known.user);
+        let since: Vec<_> = std::iter::once(known.since).chain(given).collect();
         let earlier = roster
             .compartment(compartment)
             .map_or(&[][..], |compartment| &compartment.epochs);
-        let candidates = std::iter::once(self.heads_to_name(since)).chain(
+        let candidates = std::iter::once(self.heads_to_name(&since)).chain(
             earlier
                 .iter()
                 .rev()
-                .map(|epoch| self.maximal(&[since, *epoch])),
+                .map(|epoch| self.maximal(&[&since[..], &[*epoch]].concat())),
         );
         for heads in candidates {
             let Ok(roster) = self.roster_at(&heads) else {
@@ -91,18 +93,26 @@ impl History {
         Err(CannotWrite::NoKey(compartment))
     }
 
-    /// All heads, or when there are more than a header has room for, one that knows `since` and the latest others.
-    fn heads_to_name(&self, since: ControlHash) -> Vec<ControlHash> {
-        let mut named = self.latest_heads(HEADS_MAX);
-        let knows = |head: &ControlHash| *head == since || self.order.knows(*head, since);
-        if !named.iter().any(knows)
-            && let Some(own) = self.heads.iter().copied().find(knows)
-        {
-            named.pop();
-            named.push(own);
-            named.sort_unstable();
+    /// All heads, or when there are more than a header has room for, some that know `since` and the latest others.
+    fn heads_to_name(&self, since: &[ControlHash]) -> Vec<ControlHash> {
+        let named = self.latest_heads(HEADS_MAX);
+        let knows =
+            |head: ControlHash, act: ControlHash| head == act || self.order.knows(head, act);
+        let mut own: Vec<_> = since
+            .iter()
+            .filter(|act| !named.iter().any(|head| knows(*head, **act)))
+            .filter_map(|act| self.heads.iter().copied().find(|head| knows(*head, *act)))
+            .collect();
+        own.sort_unstable();
+        own.dedup();
+        if own.is_empty() {
+            return named;
         }
-        named
+        let others = self.latest_heads(HEADS_MAX - own.len());
+        own.extend(others);
+        own.sort_unstable();
+        own.dedup();
+        own
     }
 
     /// Those of `hashes` that no other of them knows, ascending.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use aeroedge_ids::{CompartmentId, ControlHash, DeviceKey, Seq, WriterKey};
 
-use super::reading::Causality;
+use super::reading::Knowledge;
 use super::{Device, Rejection, Roster};
 use crate::control::{self, DeviceKind, Role};
 
@@ -120,10 +120,10 @@ impl Roster {
         &mut self,
         since: ControlHash,
         device: DeviceKey,
-        causality: &impl Causality,
+        knowledge: &impl Knowledge,
     ) {
         for checkpoint in self.checkpoints.values_mut() {
-            if causality.saw(since, checkpoint.entry) {
+            if knowledge.saw(since, checkpoint.entry) {
                 Arc::make_mut(checkpoint).acknowledged.insert(device);
             }
         }

@@ -5,6 +5,7 @@ use aeroedge_log::context::JoinError;
 use aeroedge_log::control::{Action, Role};
 use aeroedge_log::history::{Refusal, UnknownChain};
 use aeroedge_log::invite::{InviteSeed, PackageError};
+use aeroedge_log::roster::Rejection;
 
 use crate::world::{Device, SECRET, rights};
 
@@ -123,20 +124,26 @@ fn a_read_only_member_reads_and_writes_nothing() {
 }
 
 #[test]
-fn a_withdrawn_invite_lets_nobody_in_who_knows_of_it() {
+fn a_withdrawn_invite_lets_nobody_in() {
     let mut founder = Device::founder(1, Division::Single);
     let seed = founder.invite(rights(Role::Member, &[]), 5);
-    let mut early = Device::new(2, founder.history.context());
+    let mut early = Device::new(4, founder.history.context());
     early.pull(&founder);
+    early.try_join(&seed, SECRET).unwrap();
+    founder.pull(&early);
+    let mut unknowing = Device::new(2, founder.history.context());
+    unknowing.pull(&founder);
     founder.act(Action::VoidInvite(seed.key()));
     let mut late = Device::new(3, founder.history.context());
     late.pull(&founder);
     assert_eq!(late.try_join(&seed, SECRET), Err(JoinError::Void));
 
-    // Who could not know of it stays.
-    early.try_join(&seed, SECRET).unwrap();
-    founder.pull(&early);
+    // Not who could not know of it either: else anyone who was shut out could claim not to.
+    unknowing.try_join(&seed, SECRET).unwrap();
+    let join = unknowing.history.heads()[0];
+    founder.pull(&unknowing);
     let roster = founder.history.roster().unwrap();
     assert!(roster.member(early.user).unwrap().is_active());
-    assert!(roster.rejected().is_empty(), "{:?}", roster.rejected());
+    assert!(roster.member(unknowing.user).is_none());
+    assert_eq!(roster.rejected()[&join], Rejection::InviteVoid);
 }

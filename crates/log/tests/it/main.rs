@@ -13,5 +13,6 @@ mod joining;
 mod laws;
 mod measured;
 mod past;
+mod removal;
 mod vectors;
 mod world;

@@ -1,13 +1,18 @@
 //! Devices and contexts made with few words. Everything is seeded, so every run makes the same bytes.
 
 use aeroedge_crdt::hlc::Hlc;
-use aeroedge_ids::{CompartmentId, ContextId, Millis, Seq, UserId};
+use aeroedge_ids::{CompartmentId, ContextId, ControlHash, Millis, Seq, UserId};
 use aeroedge_log::compartment::{Audience, Division};
-use aeroedge_log::context::{Entered, Founding, InviteTerms, JoinError, create, invite, join};
-use aeroedge_log::control::{Action, ControlEntry, Permission, Rights, Role};
+use aeroedge_log::context::{
+    Entered, Founding, InviteTerms, JoinError, create, invite, join, start_epoch,
+};
+use aeroedge_log::control::{
+    Action, ControlEntry, Permission, RemoveMember, Rights, Role, SetRole,
+};
 use aeroedge_log::history::{CannotWrite, Claim, History, Inserted, WritingPoint};
 use aeroedge_log::invite::{InviteSeed, Secret, Stretch};
 use aeroedge_log::keyring::KeyRing;
+use aeroedge_log::roster::Rejection;
 use aeroedge_log::secrets::DeviceSecrets;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
@@ -96,6 +101,73 @@ impl Device {
         let mut ring = KeyRing::new(&self.secrets);
         ring.learn(&self.history.roster().unwrap());
         ring
+    }
+
+    /// A device that is the same in all but what it does from here on: it does not hear of what the other does.
+    pub(crate) fn twin(&self) -> Self {
+        let mut history = History::new(self.history.context());
+        for entry in self.history.entries() {
+            history.insert(entry.clone()).unwrap();
+        }
+        Self {
+            user: self.user,
+            secrets: self.secrets.clone(),
+            history,
+            rng: self.rng.clone(),
+            time: self.time,
+        }
+    }
+
+    /// What this device knows, in the hands of `other`.
+    pub(crate) fn twin_as(&self, other: &Self) -> Self {
+        Self {
+            user: other.user,
+            secrets: other.secrets.clone(),
+            ..self.twin()
+        }
+    }
+
+    /// What the device signs with a program that lets it choose what it knew, and when.
+    pub(crate) fn forge(&self, knowing: &[ControlHash], at: u64, action: Action) -> ControlEntry {
+        let context = self.history.context();
+        let hlc = Hlc::at(Millis(at));
+        ControlEntry::sign(&self.secrets, context, knowing.to_vec(), hlc, action)
+    }
+
+    pub(crate) fn remove(&mut self, user: UserId) -> ControlEntry {
+        self.act(Action::RemoveMember(RemoveMember {
+            user,
+            cut_offs: Vec::new(),
+        }))
+    }
+
+    pub(crate) fn set_role(&mut self, user: UserId, rights: Rights) -> ControlEntry {
+        self.act(Action::SetRole(SetRole {
+            user,
+            rights,
+            cut_offs: Vec::new(),
+        }))
+    }
+
+    pub(crate) fn rotate(&mut self, audience: Audience) -> ControlEntry {
+        let now = self.now();
+        let (history, secrets) = (&self.history, &self.secrets);
+        let epoch = start_epoch(history, secrets, audience, now, &mut self.rng).unwrap();
+        self.insert(epoch.clone());
+        epoch
+    }
+
+    pub(crate) fn rejection(&self, entry: &ControlEntry) -> Option<Rejection> {
+        assert!(self.history.contains(entry.hash()));
+        let roster = self.history.roster().unwrap();
+        roster.rejected().get(&entry.hash()).copied()
+    }
+
+    /// The role of a member that is in.
+    pub(crate) fn role_of(&self, user: UserId) -> Option<Role> {
+        let roster = self.history.roster().unwrap();
+        let member = roster.member(user).filter(|member| member.is_active())?;
+        Some(member.rights.role)
     }
 
     pub(crate) fn act(&mut self, action: Action) -> ControlEntry {
