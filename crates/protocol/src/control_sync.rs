@@ -90,6 +90,14 @@ impl ControlSync {
         self.in_sync
     }
 
+    /// Whether the peer has taken in everything of the own history.
+    pub(crate) fn is_delivered(&self) -> bool {
+        self.phase == Phase::Live
+            && self.queue.is_empty()
+            && self.reading == 0
+            && !self.unacknowledged
+    }
+
     /// The driver named the own history, or it has grown.
     pub(crate) fn on_history(&mut self, history: Arc<[ControlHash]>, steps: &mut Vec<Step>) {
         if history.len() < self.history.len() {

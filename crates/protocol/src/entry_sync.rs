@@ -237,7 +237,9 @@ impl EntrySync {
         let mut fresh = Vec::with_capacity(runs.len());
         for mut run in runs {
             let has = self.peer.get(&run.writer).copied().unwrap_or_default();
+            // A log of which the session was not told may be of a writer whose admission the peer was not told.
             if run.last() <= has
+                || !self.local.contains_key(&run.writer)
                 || run.entries.is_empty()
                 || self.declined_by_peer.contains(&run.writer)
             {

@@ -200,6 +200,7 @@ impl Session {
             }
         }
         self.ask_proof(context);
+        self.settle_all(context);
         Ok(())
     }
 

@@ -259,12 +259,13 @@ impl Session {
 
     /// After anything that touched a compartment: get in line for reading, tell when both ends became equal.
     pub(super) fn settle(&mut self, place: Place) {
+        let may_send = self.may_send(place.0);
         let Some(entries) = self.entries_mut(place) else {
             return;
         };
         let pause = entries.take_pause_to_tell();
         let became_equal = entries.take_in_sync();
-        if entries.wants_read() && !entries.in_line {
+        if may_send && entries.wants_read() && !entries.in_line {
             entries.in_line = true;
             self.line.push_back(place);
         }
@@ -286,12 +287,33 @@ impl Session {
         }
     }
 
+    /// Entries wait until the peer has taken in the control history: it declines those of a writer whose admission it lacks.
+    fn may_send(&self, context: ContextId) -> bool {
+        self.contexts
+            .get(&context)
+            .is_some_and(|link| link.control.is_delivered())
+    }
+
+    /// The peer has taken in control entries, or there are new ones.
+    pub(super) fn settle_all(&mut self, context: ContextId) {
+        let compartments: Vec<_> = match self.contexts.get(&context) {
+            Some(link) if link.control.is_delivered() => {
+                link.compartments.keys().copied().collect()
+            }
+            _ => return,
+        };
+        for compartment in compartments {
+            self.settle((context, compartment));
+        }
+    }
+
     /// Asks the store for the next batches, one for each compartment in turn, as far as the window allows.
     pub(super) fn read_ahead(&mut self) {
         while let Some(place) = self.line.front().copied() {
+            let may_send = self.may_send(place.0);
             let wants = self
                 .entries_mut(place)
-                .is_some_and(|entries| entries.wants_read());
+                .is_some_and(|entries| may_send && entries.wants_read());
             let bytes_max = if wants { self.sending.reserve() } else { None };
             if wants && bytes_max.is_none() {
                 return;

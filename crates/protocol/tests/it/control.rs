@@ -104,3 +104,26 @@ fn new_control_entries_are_pushed_and_passed_on() {
     world.assert_equal(0, 1);
     world.assert_equal(0, 2);
 }
+
+#[test]
+fn entries_wait_until_the_peer_has_the_control_history() {
+    let mut world = World::club(7, 2);
+    world.latency_ms = 100;
+    let link = world.link(0, 1);
+    world.run(2_000);
+    world.assert_equal(0, 1);
+    // More than goes into one batch, and an entry at the same time.
+    for _ in 0..12_000 {
+        world.stores[0].govern(CLUB, Action::Nothing, &mut world.rng);
+    }
+    world.govern(0, Action::Nothing);
+    world.write(0, EVERYONE, writer(1), &[100]);
+    while world.stores[1].content(CLUB, EVERYONE).is_empty() {
+        world.run(10);
+        world.assert_open(link);
+    }
+    assert_eq!(
+        world.stores[1].control_set(CLUB),
+        world.stores[0].control_set(CLUB)
+    );
+}
