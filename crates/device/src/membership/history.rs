@@ -104,13 +104,22 @@ impl Device {
             return self.receive_for_join(context, decoded, now, rng);
         }
         self.refresh()?;
-        let Some(state) = self.contexts.get_mut(&context) else {
+        if !self.contexts.contains_key(&context) {
             return Err(ReceiveControlError::UnknownContext(context));
-        };
+        }
+        self.connection().execute_batch("BEGIN IMMEDIATE")?;
+        // What another process stored since the last look would be skipped otherwise.
+        if let Err(error) = self.read_control() {
+            self.connection().execute_batch("ROLLBACK")?;
+            return Err(error.into());
+        }
         let connection = self.replica.connection();
-        connection.execute_batch("BEGIN IMMEDIATE")?;
         let mut changed = false;
+        let known = self.contexts.get_mut(&context);
         let store = || -> Result<(), InsertAndStoreError> {
+            let Some(state) = known else {
+                return Ok(());
+            };
             for entry in decoded {
                 changed |= state::insert(connection, &mut state.history, entry)?;
             }

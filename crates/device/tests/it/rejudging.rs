@@ -483,3 +483,85 @@ fn an_entry_from_the_future_that_cannot_count_is_not_waited_for() {
     synchronise(&mut owner, &mut honest, context);
     assert_eq!(state(&mut owner, context), state(&mut honest, context));
 }
+
+#[test]
+fn two_processes_on_one_database_judge_by_what_either_of_them_knows() {
+    let ([mut owner, mut villain, mut honest, mut newcomer], context) = club();
+    let place = everyone(context);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shared.db");
+    honest
+        .device
+        .connection()
+        .execute("VACUUM INTO ?1", [path.to_str().unwrap()])
+        .unwrap();
+    let (mut one, mut two) = (open(&path, &honest), open(&path, &honest));
+    villain.write(place, "a", "after");
+    remove(&mut owner, &villain, context, 0);
+    let known = owner.device.control_hashes(context);
+    let control = owner.device.control_entries(context, &known, usize::MAX);
+    let read = villain
+        .device
+        .read_entries(place, &Frontier::new(), Cursor::START, usize::MAX)
+        .unwrap();
+    one.receive_control(context, &control, NOW, &mut honest.rng)
+        .unwrap();
+    two.receive_entries(&[(context, place, read.runs)], NOW)
+        .unwrap();
+    let left: i64 = two
+        .connection()
+        .query_row("SELECT count(*) FROM note", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(left, 0);
+    // Each takes in what the other did not have, and both know all of it.
+    owner.invite(context, Role::Member, 1);
+    hear(&owner, &mut newcomer, context);
+    let more = owner.device.control_hashes(context);
+    let control = owner
+        .device
+        .control_entries(context, &more[known.len()..], usize::MAX);
+    two.receive_control(context, &control, NOW, &mut honest.rng)
+        .unwrap();
+    one.refresh().unwrap();
+    assert_eq!(one.control_hashes(context), more);
+    assert_eq!(two.control_hashes(context), more);
+}
+
+#[test]
+fn one_of_two_logs_that_saw_each_other_all_the_time_is_taken_back() {
+    let ([mut owner, mut villain, mut honest, _], context) = club();
+    let place = everyone(context);
+    let entries: u64 = 240;
+    for number in 0..entries / 2 {
+        for peer in [&mut villain, &mut honest] {
+            let id = format!("{}", number % 100);
+            peer.device
+                .write(NOW, &mut peer.rng, |tx| {
+                    tx.execute(
+                        "INSERT INTO note(id, compartment_id, title) VALUES (?1, ?2, ?3)
+                         ON CONFLICT DO UPDATE SET title = excluded.title",
+                        params![id, place.0, number.to_string()],
+                    )
+                })
+                .unwrap();
+            peer.device.make_durable().unwrap();
+        }
+        // They hear each other all the time, so the logs are entangled.
+        carry(&villain, &mut honest, context, place, 1 << 20);
+        carry(&honest, &mut villain, context, place, 1 << 20);
+    }
+    println!(
+        "{entries} entries written and heard in {:?}",
+        start.elapsed()
+    );
+    remove(&mut owner, &villain, context, 0);
+    carry_control(&owner, &mut honest, context);
+    honest.device.merge_waiting(NOW).unwrap();
+    let told = honest.device.recomputed(1).unwrap();
+    assert_eq!(
+        (told[0].withdrawn, told[0].rows),
+        (entries / 2, entries.min(200) / 2)
+    );
+    hear(&honest, &mut owner, context);
+    assert_eq!(state(&mut owner, context), state(&mut honest, context));
+}
