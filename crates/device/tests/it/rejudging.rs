@@ -550,10 +550,6 @@ fn one_of_two_logs_that_saw_each_other_all_the_time_is_taken_back() {
         carry(&villain, &mut honest, context, place, 1 << 20);
         carry(&honest, &mut villain, context, place, 1 << 20);
     }
-    println!(
-        "{entries} entries written and heard in {:?}",
-        start.elapsed()
-    );
     remove(&mut owner, &villain, context, 0);
     carry_control(&owner, &mut honest, context);
     honest.device.merge_waiting(NOW).unwrap();
