@@ -9,6 +9,7 @@ use rusqlite::types::Value;
 
 use crate::contexts::{self, ContextError};
 use crate::explain::{Explained, Kind};
+use crate::flights::settle_copies;
 use crate::standing::json_of;
 
 /// Fewest characters of an id that name a row.
@@ -95,6 +96,8 @@ pub fn history(
         return Err(AuditError::Table(table.to_owned()));
     }
     let id = id.trim().to_lowercase();
+    // A list may name the compartment too, where two rows have one id.
+    let id = id.split('@').next().unwrap_or_default().to_owned();
     let unknown = || AuditError::Unknown {
         table: table.to_owned(),
         id: id.clone(),
@@ -144,8 +147,10 @@ pub fn history(
     Ok(changes)
 }
 
-/// The rows of all copies of the flight whose id begins like this; none if it is not there any more.
+/// The rows of all copies of the flight whose id begins like this; none if it is not there any more, or stands in one group
+/// and is named by its row.
 fn rows_of_flight(device: &Device, id: &str) -> Result<BTreeSet<String>, AuditError> {
+    settle_copies(device);
     let compartments: Vec<CompartmentId> =
         contexts::readable_everywhere(device).into_keys().collect();
     let connection = device.connection();
