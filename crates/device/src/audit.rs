@@ -5,11 +5,13 @@ use aeroedge_crdt::hlc::Hlc;
 use aeroedge_crdt::value::Value;
 use aeroedge_ids::{CompartmentId, ContextId, Seq, UserId, WriterKey};
 use aeroedge_log::entry::{Body, EntryRef, Opener};
-use aeroedge_log::history::{Claim, UnknownChain};
-use rusqlite::{OptionalExtension, params, types};
+use rusqlite::{params, types};
 
 use crate::device::{Device, DeviceError};
+use crate::merging::key_of;
+use crate::state::ContextState;
 use crate::stored;
+use crate::verdicts;
 
 /// One change of one row.
 #[derive(Debug, Clone)]
@@ -71,11 +73,8 @@ impl Device {
                     let Ok(entry) = EntryRef::parse(bytes) else {
                         continue;
                     };
-                    let claim = Claim::of(&entry);
-                    let Ok(author) = state.history.may_write(&claim, &UnknownChain) else {
-                        continue;
-                    };
-                    let Some(key) = state.keys.combined_key(&author.epochs) else {
+                    // Also what does not count, which is the point of asking.
+                    let Some(key) = key_of(state, &entry) else {
                         continue;
                     };
                     let Ok(plaintext) = opener.open(&entry, &key) else {
@@ -90,18 +89,14 @@ impl Device {
                             compartment: *compartment,
                             writer: log.writer,
                             seq: entry.seq(),
-                            user: Some(author.user),
+                            user: author_of(state, &entry),
                             hlc: entry.hlc(),
                             kind,
-                            refused: self
-                                .connection()
-                                .prepare_cached(
-                                    "SELECT reason FROM device_refused WHERE log = ?1 AND seq = ?2",
-                                )?
-                                .query_row(params![log.number.0, entry.seq().0 as i64], |row| {
-                                    row.get(0)
-                                })
-                                .optional()?,
+                            refused: verdicts::reason_at(
+                                self.connection(),
+                                log.number,
+                                entry.seq(),
+                            )?,
                         });
                     }
                 }
@@ -110,6 +105,17 @@ impl Device {
         revisions.sort_by_key(|revision| (revision.hlc, revision.writer, revision.seq));
         Ok(revisions)
     }
+}
+
+/// The person behind an entry, by what its writer knew and by what is known now.
+fn author_of(state: &ContextState, entry: &EntryRef<'_>) -> Option<UserId> {
+    let heads: Vec<_> = entry.heads().collect();
+    let then = state.history.roster_at(&heads).ok();
+    let known = then
+        .as_deref()
+        .and_then(|roster| roster.writer(entry.writer()));
+    let known = known.or_else(|| state.roster.writer(entry.writer()));
+    known.map(|writer| writer.user)
 }
 
 fn changes_of(

@@ -67,6 +67,21 @@ pub(crate) fn refused_in(
         .collect()
 }
 
+/// Why an entry does not count, if that was decided.
+pub(crate) fn reason_at(
+    connection: &Connection,
+    log: LogNumber,
+    seq: Seq,
+) -> rusqlite::Result<Option<String>> {
+    connection
+        .prepare_cached(
+            "SELECT reason FROM device_refused WHERE log = ?1 AND seq <= ?2 AND max(seq, last_seq) >= ?2
+             ORDER BY seq DESC LIMIT 1",
+        )?
+        .query_row(params![log.0, seq.0 as i64], |row| row.get(0))
+        .optional()
+}
+
 /// Forgets the verdicts on a log from an entry on.
 pub(crate) fn forget_refused_from(
     connection: &Connection,

@@ -12,6 +12,7 @@ use aeroedge_log::entry::EntryRef;
 use aeroedge_log::keys::WriterSecret;
 use aeroedge_protocol::{Cursor, Frontier};
 use aeroedge_replica::ConflictFilter;
+use rusqlite::types::Value;
 use rusqlite::{Connection, params};
 
 use crate::club::{NOW, Peer, SCHEMA, admit, carry, carry_control, everyone, options, synchronise};
@@ -169,6 +170,17 @@ fn what_a_removed_member_wrote_past_the_cut_off_is_taken_back() {
     let told = honest.device.recomputed(9).unwrap();
     assert_eq!((told.len(), told[0].withdrawn, told[0].rows), (1, 2, 2));
     assert!(told[0].cause.is_some(), "{told:?}");
+    let of_a = |key: &[Value]| key.first() == Some(&Value::Text("a".into()));
+    let revisions = honest
+        .device
+        .history_of("note", &of_a, &mut |_| {})
+        .unwrap();
+    let refused: Vec<_> = revisions
+        .iter()
+        .map(|revision| (revision.user, revision.refused.is_some()))
+        .collect();
+    let user = Some(villain.device.user());
+    assert_eq!(refused, [(user, false), (user, true)]);
     hear(&honest, &mut owner, context);
     hear(&honest, &mut newcomer, context);
     assert_eq!(state(&mut owner, context), state(&mut honest, context));
