@@ -391,8 +391,9 @@ fn join_by_key(
 /// The key a deleted row had.
 fn key_of(table: &Table, capture: &TableCapture, note: Note) -> Vec<u8> {
     let mut rest = &capture.arena[note.arena..];
+    let last = table.shape.keys.iter().max().map_or(0, |place| place + 1);
     let values: Vec<Value<'_>> = std::iter::from_fn(|| Value::read(&mut rest).ok())
-        .take(table.shape.columns.len())
+        .take(last)
         .collect();
     let mut key = Vec::new();
     for &place in &table.shape.keys {
