@@ -93,6 +93,17 @@ impl Program {
             .map_err(call_failed)?
     }
 
+    /// As [`at_desk`](Self::at_desk), for what reads and writes rows and nothing else: those that wait at the same time share a commit.
+    async fn writing<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Desk<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.handle
+            .write(move |device| act(&mut Desk::new(device)))
+            .await
+            .map_err(call_failed)?
+    }
+
     pub(crate) async fn join(&self, new: NewJoin) -> Result<Join, Failure> {
         let link = self
             .at_desk(move |desk| Ok(contexts::start_join(desk.device, &new.link, &new.secret)?))
@@ -374,15 +385,15 @@ impl Service for Program {
     }
 
     fn add_flight(&self, flight: NewFlight) -> Answer<'_, Created> {
-        answer(self.at_desk(move |desk| desk.add_flight(&flight)))
+        answer(self.writing(move |desk| desk.add_flight(&flight)))
     }
 
     fn edit_flight(&self, id: String, entry: FlightEntry) -> Answer<'_, Flight> {
-        answer(self.at_desk(move |desk| desk.edit_flight(&id, &entry)))
+        answer(self.writing(move |desk| desk.edit_flight(&id, &entry)))
     }
 
     fn delete_flight(&self, id: String) -> Answer<'_, ()> {
-        answer(self.at_desk(move |desk| desk.delete_flight(&id, None).map(|_| ())))
+        answer(self.writing(move |desk| desk.delete_flight(&id, None).map(|_| ())))
     }
 
     fn aircraft(&self, context: Option<String>) -> Answer<'_, AircraftList> {
@@ -390,7 +401,7 @@ impl Service for Program {
     }
 
     fn add_aircraft(&self, aircraft: NewAircraft) -> Answer<'_, Created> {
-        answer(self.at_desk(move |desk| desk.add_aircraft(&aircraft)))
+        answer(self.writing(move |desk| desk.add_aircraft(&aircraft)))
     }
 
     fn contexts(&self) -> Answer<'_, ContextList> {
