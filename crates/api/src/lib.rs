@@ -14,6 +14,6 @@ pub mod types;
 
 pub use problem::{Failure, Problem};
 pub use routes::{description, router};
-pub use serve::{ServeError, Server};
+pub use serve::{PROOF_PATH, ServeError, Server};
 pub use service::{Answer, Service};
 pub use token::{Token, TokenError};

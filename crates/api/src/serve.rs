@@ -5,14 +5,24 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use axum::extract::Query;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Router, middleware};
+use serde::Deserialize;
 use tokio::net::TcpListener;
 
+use crate::guard;
 use crate::routes::router;
 use crate::service::Service;
 use crate::token::Token;
 
 /// The port that is tried first.
 const USUAL_PORT: u16 = 8766;
+
+/// Where a caller asks for a proof before it shows its token.
+pub const PROOF_PATH: &str = "/proof";
 
 /// The interface could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -80,11 +90,29 @@ impl Server {
             until.await;
             let _ = ending.send(true);
         };
-        axum::serve(self.listener, router(service, token, ended))
+        let app = proving(token.clone(), self.address.port()).merge(router(service, token, ended));
+        axum::serve(self.listener, app)
             .with_graceful_shutdown(signal)
             .await
             .map_err(ServeError::Serve)
     }
+}
+
+#[derive(Deserialize)]
+struct Question {
+    nonce: String,
+}
+
+/// Answers whoever wants to know that this is the program of the data folder and no other that took its port. A caller
+/// that has no token learns nothing from it.
+fn proving(token: Token, port: u16) -> Router {
+    let prove = move |Query(question): Query<Question>| {
+        let proof = token.proof(port, &question.nonce);
+        std::future::ready(([(header::CACHE_CONTROL, "no-store")], proof).into_response())
+    };
+    Router::new()
+        .route(PROOF_PATH, get(prove))
+        .layer(middleware::from_fn(guard::local_only))
 }
 
 #[cfg(test)]

@@ -8,7 +8,12 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use data_encoding::HEXLOWER;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 use subtle::ConstantTimeEq;
+
+/// What a proof is a proof of, and nothing else ever is.
+const PROOF: &[u8] = b"AeroEdge node 1";
 
 /// Random bytes, shown in hexadecimal to those who may see them.
 #[derive(Clone, PartialEq, Eq)]
@@ -38,6 +43,32 @@ impl Token {
         })
     }
 
+    /// The token in the file.
+    pub fn load(path: &Path) -> Result<Self, TokenError> {
+        read(path).map_err(|source| TokenError {
+            path: path.display().to_string(),
+            source,
+        })
+    }
+
+    /// What only a holder of the token can say about `nonce`, at one port: whoever passes the question on to the true
+    /// program gets an answer that is good for the true program's port alone.
+    pub fn proof(&self, port: u16, nonce: &str) -> String {
+        let mut mac = Hmac::<Sha256>::new(&key_of(&self.0));
+        mac.update(PROOF);
+        mac.update(&port.to_be_bytes());
+        mac.update(nonce.as_bytes());
+        HEXLOWER.encode(&mac.finalize().into_bytes())
+    }
+
+    /// Whether `proof` is the one for this port and nonce.
+    pub fn is_proved_by(&self, proof: &str, port: u16, nonce: &str) -> bool {
+        self.proof(port, nonce)
+            .as_bytes()
+            .ct_eq(proof.as_bytes())
+            .into()
+    }
+
     /// Whether what a caller offers is this token; takes equally long wherever they differ.
     pub fn matches(&self, offered: &str) -> bool {
         self.0.as_bytes().ct_eq(offered.as_bytes()).into()
@@ -53,6 +84,15 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(hidden)")
     }
+}
+
+/// A key of the length of one block.
+fn key_of(token: &str) -> hmac::digest::Key<Hmac<Sha256>> {
+    let mut key = hmac::digest::Key::<Hmac<Sha256>>::default();
+    for (to, from) in key.iter_mut().zip(token.as_bytes()) {
+        *to = *from;
+    }
+    key
 }
 
 fn read_or_write(path: &Path, rng: &mut impl rand::CryptoRng) -> io::Result<Token> {
@@ -115,6 +155,18 @@ mod tests {
         let path = folder.path().join("api.token");
         fs::write(&path, "short").unwrap();
         assert!(Token::load_or_create(&path, &mut rand::rng()).is_err());
+    }
+
+    #[test]
+    fn a_proof_is_good_for_one_token_one_port_and_one_nonce() {
+        let token = Token::random(&mut rand::rng());
+        let proof = token.proof(8766, "nonce");
+        assert!(token.is_proved_by(&proof, 8766, "nonce"));
+        assert!(!token.is_proved_by(&proof, 8767, "nonce"));
+        assert!(!token.is_proved_by(&proof, 8766, "another"));
+        assert!(!token.is_proved_by("", 8766, "nonce"));
+        assert!(!Token::random(&mut rand::rng()).is_proved_by(&proof, 8766, "nonce"));
+        assert!(!proof.contains(token.reveal()));
     }
 
     #[test]

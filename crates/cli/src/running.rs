@@ -1,13 +1,16 @@
 //! The node that runs on a data folder, if one does: how it is found and spoken to.
 //!
 //! Nothing depends on it being there. A command writes to the database itself and only tells the node afterwards.
+//!
+//! What a node leaves behind when it is killed names a port that anybody may listen on since. So nobody is shown the token
+//! who has not proved to know it, and nobody is asked while the lock of a node is free.
 
-use std::fs;
+use std::fs::{self, TryLockError};
 use std::io;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use aeroedge_api::types::Identity;
+use aeroedge_api::{PROOF_PATH, Token};
 use aeroedge_app::explain::Kind;
 use aeroedge_app::folder::DataFolder;
 use futures::StreamExt;
@@ -19,6 +22,8 @@ use crate::failure::{Doing, Failure};
 
 /// A node on the same computer answers at once or never.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a command may hold the lock that it finds free.
+const LOOKING: Duration = Duration::from_millis(500);
 
 /// What a running node leaves in its data folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +61,43 @@ impl NodeFile {
     }
 }
 
+/// Held by a node as long as its process lives, however that ends.
+#[derive(Debug)]
+pub(crate) struct NodeLock {
+    _file: fs::File,
+}
+
+impl NodeLock {
+    /// Takes the lock; `None` if another node has it. A system that has no locks gives it to everybody.
+    pub(crate) fn take(folder: &DataFolder) -> Result<Option<Self>, Failure> {
+        let path = Self::path(folder);
+        let file = fs::File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .doing(|| format!("write {}", path.display()))?;
+        let began = Instant::now();
+        while let Err(TryLockError::WouldBlock) = file.try_lock() {
+            // A command that just looks whether a node runs lets go at once.
+            if began.elapsed() > LOOKING {
+                return Ok(None);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(Some(Self { _file: file }))
+    }
+
+    /// Whether nobody has it, for certain.
+    fn is_free(folder: &DataFolder) -> bool {
+        fs::File::open(Self::path(folder)).is_ok_and(|file| file.try_lock_shared().is_ok())
+    }
+
+    fn path(folder: &DataFolder) -> PathBuf {
+        folder.node_file().with_extension("lock")
+    }
+}
+
 /// A reader sees the old text or the new one, never half.
 fn write_replacing(path: &Path, text: &[u8]) -> io::Result<()> {
     let beside = path.with_extension(format!("{}.new", std::process::id()));
@@ -75,11 +117,33 @@ impl Client {
     /// The node that runs on this folder; `None` if none answers.
     pub(crate) async fn find(folder: &DataFolder) -> Option<Self> {
         let node = NodeFile::read(folder)?;
-        let token = fs::read_to_string(folder.token_file()).ok()?;
-        let client = Self::new(node.port, token.trim()).ok()?;
-        // Another program may have got the port since; only ours knows the token.
-        client.get::<Identity>("/v1/version").await.ok()?;
-        Some(client)
+        if NodeLock::is_free(folder) {
+            return None;
+        }
+        let token = Token::load(&folder.token_file()).ok()?;
+        let client = Self::new(node.port, token.reveal()).ok()?;
+        client
+            .is_answered_by(&token, node.port)
+            .await
+            .then_some(client)
+    }
+
+    /// Whether who listens there knows the token, without showing it.
+    async fn is_answered_by(&self, token: &Token, port: u16) -> bool {
+        let nonce = format!("{:032x}", rand::random::<u128>());
+        let asked = self
+            .http
+            .get(format!("{}{PROOF_PATH}?nonce={nonce}", self.base))
+            .timeout(PATIENCE)
+            .send()
+            .await;
+        match asked {
+            Ok(answer) if answer.status().is_success() => answer
+                .text()
+                .await
+                .is_ok_and(|proof| token.is_proved_by(proof.trim(), port, &nonce)),
+            _ => false,
+        }
     }
 
     /// A node on this computer.
@@ -205,12 +269,78 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_word_of_a_node_is_taken_back_by_that_node_only() {
+    fn folder() -> (tempfile::TempDir, DataFolder) {
         let place = tempfile::tempdir().unwrap();
         let folder = DataFolder::fill(&place.path().join("data"))
             .and_then(Filling::finish)
             .unwrap();
+        (place, folder)
+    }
+
+    /// Another program at the port of a node that was killed: answers everything with 200 and a guess, and writes down
+    /// what it hears.
+    async fn impostor(guess: String) -> (u16, tokio::sync::mpsc::UnboundedReceiver<String>) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (heard, hearing) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut piece = vec![0; 4096];
+                let length = stream.read(&mut piece).await.unwrap();
+                let _ = heard.send(String::from_utf8_lossy(&piece[..length]).into_owned());
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{guess}",
+                    guess.len()
+                );
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        (port, hearing)
+    }
+
+    #[tokio::test]
+    async fn an_impostor_at_the_old_port_never_sees_the_token() {
+        let (_place, folder) = folder();
+        let token = Token::load_or_create(&folder.token_file(), &mut rand::rng()).unwrap();
+        let (port, mut heard) = impostor(token.proof(1, "of another port")).await;
+        let left = NodeFile {
+            pid: 1,
+            port,
+            lan_port: None,
+            version: "1".into(),
+        };
+        left.write(&folder).unwrap();
+        // The lock of the killed node is free: nobody is even asked.
+        drop(NodeLock::take(&folder).unwrap().unwrap());
+        assert!(Client::find(&folder).await.is_none());
+        assert!(heard.try_recv().is_err());
+        // A lock is held, by a node that is just starting at another port, say.
+        let _held = NodeLock::take(&folder).unwrap().unwrap();
+        assert!(Client::find(&folder).await.is_none());
+        let question = heard.try_recv().unwrap();
+        assert!(question.starts_with("GET /proof?nonce="), "{question}");
+        assert!(!question.contains(token.reveal()));
+        assert!(!question.to_lowercase().contains("authorization"));
+        assert!(heard.try_recv().is_err());
+    }
+
+    #[test]
+    fn one_node_has_the_lock_of_a_folder() {
+        let (_place, folder) = folder();
+        assert!(!NodeLock::is_free(&folder), "nobody knows before the first");
+        let first = NodeLock::take(&folder).unwrap().unwrap();
+        assert!(!NodeLock::is_free(&folder));
+        assert!(NodeLock::take(&folder).unwrap().is_none());
+        drop(first);
+        assert!(NodeLock::is_free(&folder));
+        assert!(NodeLock::take(&folder).unwrap().is_some());
+    }
+
+    #[test]
+    fn the_word_of_a_node_is_taken_back_by_that_node_only() {
+        let (_place, folder) = folder();
         let first = NodeFile {
             pid: 1,
             port: 2,

@@ -9,7 +9,7 @@ use crate::arguments::UpArguments;
 use crate::commands::Bench;
 use crate::failure::Failure;
 use crate::program::{Program, service};
-use crate::running::{Client, NodeFile};
+use crate::running::{Client, NodeFile, NodeLock};
 
 /// What is told once everything runs.
 #[derive(Debug, Serialize)]
@@ -25,13 +25,17 @@ pub(crate) async fn up(arguments: &UpArguments, bench: &Bench) -> Result<(), Fai
     start_log();
     let installation = bench.open()?.installation;
     let folder = installation.folder;
-    if Client::find(&folder).await.is_some() {
+    let lock = match Client::find(&folder).await {
+        Some(_) => None,
+        None => NodeLock::take(&folder)?,
+    };
+    let Some(_lock) = lock else {
         return Err(Failure::new(
             Kind::Refused,
             format!("a node runs on {} already", folder.path().display()),
             "end it first, or name another folder with --data",
         ));
-    }
+    };
     let token = Token::load_or_create(&folder.token_file(), &mut rand::rng())
         .map_err(|error| Failure::new(Kind::Failure, with_causes(&error), ""))?;
     let server = Server::bind(arguments.api_port).await.map_err(|error| {
