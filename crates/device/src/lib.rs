@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 mod audit;
+mod checkpoint;
 mod clock_repair;
 mod clocks;
 mod device;
@@ -35,6 +36,7 @@ mod write;
 
 pub use aeroedge_replica::Touched;
 pub use audit::{Revision, RevisionKind};
+pub use checkpoint::{LoadStateError, StateBytes};
 pub use clock_repair::{ClockRepair, ClockRepairError};
 pub use clocks::{BUILD_TOLERANCE_MS, ClockError, ClockFinding, ClockOff};
 pub use device::{Device, DeviceError, Options};

@@ -28,7 +28,7 @@ pub(crate) fn read(
     after: Cursor,
     max_bytes: usize,
 ) -> rusqlite::Result<EntriesRead> {
-    let logs: BTreeMap<LogNumber, (LogRow, Seq)> = stored::logs_of(connection, compartment)?
+    let mut logs: BTreeMap<LogNumber, (LogRow, Seq)> = stored::logs_of(connection, compartment)?
         .into_iter()
         .map(|row| {
             let has = peer.get(&row.writer).copied().unwrap_or(Seq::NONE);
@@ -41,10 +41,16 @@ pub(crate) fn read(
         ..EntriesRead::default()
     };
     let mut start = i64::MAX;
+    let mut unavailable = Vec::new();
     for (row, has) in logs.values().filter(|(row, has)| *has < row.vouched) {
-        if let Some(arrival) = stored::arrival(connection, row.number, has.next())? {
-            start = start.min(arrival);
+        match stored::arrival(connection, row.number, has.next())? {
+            Some(arrival) => start = start.min(arrival),
+            // This device began with a state that stands for it: what follows would leave a gap.
+            None => unavailable.push(row.number),
         }
+    }
+    for log in unavailable {
+        logs.remove(&log);
     }
     if start == i64::MAX {
         return Ok(out);

@@ -7,6 +7,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_logs.sql"),
     include_str!("../migrations/0002_verdicts.sql"),
     include_str!("../migrations/0003_again.sql"),
+    include_str!("../migrations/0004_base.sql"),
 ];
 
 /// Why a database could not be brought up to date.

@@ -8,6 +8,8 @@ use aeroedge_log::entry::EntryRef;
 use aeroedge_protocol::Frontier;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::checkpoint;
+
 /// Local number of a log; never leaves the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LogNumber(pub(crate) i64);
@@ -355,6 +357,11 @@ pub(crate) fn check_at(
     if seq == log.tail {
         return Ok(Some(log.tail_hash.check()));
     }
-    Ok(entry(connection, log.number, seq)?
-        .and_then(|bytes| Some(EntryRef::parse(&bytes).ok()?.hash().check())))
+    let Some(bytes) = entry(connection, log.number, seq)? else {
+        let past = checkpoint::past(connection, log.number, seq)?;
+        return Ok(past.map(|(_, check)| check));
+    };
+    Ok(EntryRef::parse(&bytes)
+        .ok()
+        .map(|entry| entry.hash().check()))
 }

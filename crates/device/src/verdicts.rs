@@ -8,6 +8,7 @@ use aeroedge_ids::{CompartmentId, ContextId, ControlHash, Millis, Seq, WriterKey
 use aeroedge_log::entry::{EntryRef, WriterTag};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::checkpoint;
 use crate::device::{Device, DeviceError};
 use crate::stored::{self, LogNumber, LogRow};
 
@@ -107,7 +108,8 @@ pub(crate) fn latest_stamp(
         return Ok(Some(log.merged_hlc));
     }
     let Some(bytes) = stored::entry(connection, log.number, seq)? else {
-        return Ok(None);
+        let past = checkpoint::past(connection, log.number, seq)?;
+        return Ok(past.map(|(latest, _)| latest));
     };
     let Ok(entry) = EntryRef::parse(&bytes) else {
         return Ok(None);

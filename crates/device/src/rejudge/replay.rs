@@ -3,7 +3,7 @@
 //! Entries arrived in an almost causal order. One that had seen what stands behind it in that order waits for it here too, so
 //! that the whole takes one walk over the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aeroedge_crdt::hlc::{Hlc, Stamp};
 use aeroedge_ids::{CompartmentId, ControlHash, Seq};
@@ -12,6 +12,7 @@ use aeroedge_log::keys::EpochKey;
 use aeroedge_replica::{Incoming, Merging, RowSet};
 use rusqlite::Connection;
 
+use crate::checkpoint;
 use crate::merging::{
     Line, MergingError, Pass, content_fault, key_of, note, open, upto, vector_of,
 };
@@ -88,6 +89,19 @@ pub(super) fn run(
             is_blocked: false,
         };
         replay.logs.insert(progress.log.number, progress);
+    }
+    for compartment in compartments.iter().collect::<BTreeSet<_>>() {
+        let ends = checkpoint::restore(engine, *compartment, rows)?;
+        for progress in replay.logs.values_mut() {
+            if progress.log.compartment == *compartment
+                && let Some((seq, hlc)) = ends.get(&progress.log.writer)
+            {
+                (progress.log.merged, progress.log.merged_hlc) = (*seq, *hlc);
+                progress.reached = *seq;
+                // What the state says its writer had seen is read back.
+                pass.vectors.remove(&progress.log.number);
+            }
+        }
     }
     let mut statement =
         connection.prepare_cached("SELECT log, seq FROM device_entry ORDER BY arrival")?;

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod away;
+mod checkpoints;
 mod clocks;
 mod club;
 mod exchanging;

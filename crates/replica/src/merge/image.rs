@@ -3,7 +3,7 @@
 //! The scope must be empty here; [`Merging::forget_all`] makes it so. Nothing in the bytes is trusted: whoever takes over
 //! the state of a stranger compares its hash with what members have signed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aeroedge_crdt::hlc::{Hlc, Stamp};
 use aeroedge_crdt::life::Life;
@@ -52,6 +52,24 @@ struct TableImage<'a> {
     key_count: usize,
     /// The merged table it means.
     place: Option<usize>,
+    wanted: Wanted<'a>,
+}
+
+/// Which rows of a table to take over.
+enum Wanted<'a> {
+    Every,
+    These(&'a BTreeSet<Vec<u8>>),
+    None,
+}
+
+impl TableImage<'_> {
+    fn is_wanted(&self, key: &[u8]) -> bool {
+        match &self.wanted {
+            Wanted::Every => true,
+            Wanted::These(keys) => keys.contains(key),
+            Wanted::None => false,
+        }
+    }
 }
 
 /// A cell of a living row.
@@ -79,19 +97,20 @@ impl Merging<'_> {
     }
 
     /// Takes over the state of a scope, into which everything up to `reached` was merged. Returns the latest stamp of every writer
-    /// it names. After an error the session must be given up.
+    /// it names. With `only`, nothing is said of other rows. After an error the session must be given up.
     pub fn apply_image(
         &mut self,
         scope: &Scope<'_>,
         image: &[u8],
         reached: &BTreeMap<WriterKey, Hlc>,
+        only: Option<&RowSet>,
     ) -> Result<BTreeMap<WriterKey, Hlc>, ImageError> {
         if self.stopped {
             return Err(MergeError::Stopped.into());
         }
         self.changed = true;
         self.engine.shared.set_mode(Mode::Internal);
-        let read = self.read_image(scope, image);
+        let read = self.read_image(scope, image, only);
         self.engine.shared.set_mode(Mode::Closed);
         self.stopped = read.is_err();
         let latest = read?;
@@ -111,10 +130,11 @@ impl Merging<'_> {
         Ok(latest)
     }
 
-    fn read_image(
+    fn read_image<'a>(
         &mut self,
         scope: &Scope<'_>,
-        mut input: &[u8],
+        mut input: &'a [u8],
+        only: Option<&'a RowSet>,
     ) -> Result<BTreeMap<WriterKey, Hlc>, ImageError> {
         let input = &mut input;
         if read_array(input)? != 2 {
@@ -126,7 +146,7 @@ impl Merging<'_> {
         }
         let mut names = Names::default();
         for _ in 0..read_array(input)? {
-            self.read_table(scope, input, &mut names)?;
+            self.read_table(scope, input, &mut names, only)?;
         }
         if input.is_empty() {
             Ok(names.latest)
@@ -140,6 +160,7 @@ impl Merging<'_> {
         scope: &Scope<'_>,
         input: &mut &'a [u8],
         names: &mut Names<'a>,
+        only: Option<&'a RowSet>,
     ) -> Result<(), ImageError> {
         if read_array(input)? != 5 {
             return Err(ImageError::Malformed);
@@ -153,11 +174,17 @@ impl Merging<'_> {
             return Err(ImageError::Malformed);
         }
         let joined = joined_names(&keys);
+        let wanted = match only.map(|rows| rows.keys_of(name, &joined)) {
+            None => Wanted::Every,
+            Some(Some(keys)) => Wanted::These(keys),
+            Some(None) => Wanted::None,
+        };
         let table = TableImage {
             name,
             place: self.place_of(name, &joined),
             keys: joined,
             key_count: keys.len(),
+            wanted,
         };
         names.columns.clear();
         let mut living = read_bytes(input)?;
@@ -203,6 +230,9 @@ impl Merging<'_> {
                 stamp,
                 value: &start[..start.len() - input.len()],
             });
+        }
+        if !table.is_wanted(key) {
+            return Ok(());
         }
         match self.holder(scope, table, key)? {
             Some(place) => self.make_row(place, key, life, &cells),
@@ -310,6 +340,9 @@ impl Merging<'_> {
             return Err(ImageError::Malformed);
         }
         let stamp = names.stamp(input)?;
+        if !table.is_wanted(key) {
+            return Ok(());
+        }
         let Some(place) = self.holder(scope, table, key)? else {
             let nothing = Value::Null.to_bytes();
             return Ok(self.wait(table, key, life, ("", stamp, &nothing))?);
@@ -341,11 +374,19 @@ impl Merging<'_> {
         let key = read_key(input, table.key_count)?;
         let life = read_life(input)?;
         let stamp = names.stamp(input)?;
-        let holder = self.holder(scope, table, key)?;
+        let is_wanted = table.is_wanted(key);
+        let holder = if is_wanted {
+            self.holder(scope, table, key)?
+        } else {
+            None
+        };
         let mut cells = Vec::new();
         for _ in 0..read_unsigned(input)? {
             let column = names.column(input)?;
             let value = Value::read(input)?;
+            if !is_wanted {
+                continue;
+            }
             let number = holder.and_then(|place| {
                 let known = &self.engine.tables.all[place];
                 let column = known.columns.iter().find(|known| known.name == column)?;
@@ -356,6 +397,9 @@ impl Merging<'_> {
                 column: column.to_owned(),
             })?;
             cells.push((number, value));
+        }
+        if !is_wanted {
+            return Ok(());
         }
         let Some(place) = holder.filter(|_| !cells.is_empty()) else {
             return Err(ImageError::Malformed);

@@ -68,6 +68,11 @@ impl RowSet {
             .map(|((table, names), keys)| (table.as_str(), names.as_str(), keys))
     }
 
+    /// The rows of one table.
+    pub(super) fn keys_of(&self, table: &str, names: &str) -> Option<&BTreeSet<Vec<u8>>> {
+        self.by_table.get(&(table.to_owned(), names.to_owned()))
+    }
+
     /// Leaves only rows of this set in a changeset.
     pub(super) fn retain_in(&self, changes: &mut Changeset<'_>) {
         let names: Vec<_> = changes

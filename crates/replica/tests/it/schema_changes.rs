@@ -232,7 +232,7 @@ fn an_error_in_a_session_rolls_all_of_it_back() {
 
 fn take_over(peer: &mut Peer, image: &[u8]) -> Result<(), ImageError> {
     let taken = peer.replica.merging(|merging| {
-        merging.apply_image(&DEFAULT_SCOPE, image, &BTreeMap::new())?;
+        merging.apply_image(&DEFAULT_SCOPE, image, &BTreeMap::new(), None)?;
         Ok::<_, ImageError>(())
     });
     taken.map(|_| ())

@@ -37,7 +37,7 @@ fn take_over(peer: &mut Peer, images: &[Vec<u8>], from: &Peer) {
     let taken = peer.replica.merging(|merging| {
         for (scope, image) in scopes().iter().zip(images) {
             merging.forget_all(scope)?;
-            merging.apply_image(scope, image, &reached)?;
+            merging.apply_image(scope, image, &reached, None)?;
         }
         Ok::<_, ImageError>(())
     });
@@ -96,7 +96,7 @@ proptest! {
             damaged.truncate(if place % 3 == 0 { place } else { damaged.len() });
             let mut newcomer = new_peer(98, &plan.schema);
             let outcome = newcomer.replica.merging(|merging| {
-                merging.apply_image(&scopes()[which], &damaged, &BTreeMap::new())
+                merging.apply_image(&scopes()[which], &damaged, &BTreeMap::new(), None)
             });
             if let Err(error) = outcome {
                 prop_assert!(!matches!(error, ImageError::Merge(_)), "{error}");
