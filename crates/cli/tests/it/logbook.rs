@@ -44,6 +44,33 @@ fn a_flight_lives_from_add_to_delete() {
 }
 
 #[test]
+fn a_flight_in_two_groups_is_deleted_in_one_or_in_both() {
+    let place = Place::new();
+    let home = place.installation("Avery");
+    for name in ["Hangar", "Partners"] {
+        home.run(&["context", "create", name, "--kind", "club"])
+            .done();
+    }
+    let id = home.flight(&["--context", "Hangar", "--context", "Partners"]);
+    let history = home.run(&["audit", "show", "flight", &id]).done();
+    assert_eq!(history["changes"].as_array().unwrap().len(), 2);
+    assert_eq!(home.count(), 1);
+    let one = home
+        .run(&["flight", "delete", &id[..13], "--context", "hangar"])
+        .done();
+    let groups = |value: &serde_json::Value| value.as_array().unwrap().len();
+    assert_eq!((groups(&one["from"]), groups(&one["kept"])), (1, 1));
+    home.run(&["flight", "delete", &id, "--context", "Hangar"])
+        .refused(3);
+    assert_eq!(home.count(), 1);
+    let by_group = format!("{id}@partners");
+    let shown = home.run(&["flight", "show", &by_group]).done();
+    assert_eq!((&shown["id"], groups(&shown["contexts"])), (&id.into(), 1));
+    home.run(&["flight", "delete", &by_group]).done();
+    assert_eq!(home.count(), 0);
+}
+
+#[test]
 fn wrong_values_are_told_by_the_name_of_their_option_and_change_nothing() {
     let place = Place::new();
     let home = place.installation("Avery");
