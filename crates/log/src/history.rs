@@ -27,8 +27,8 @@ use order::{Bits, Order};
 pub const WAITING_MAX: usize = 4096;
 /// The most bytes of entries that may wait for their parents: anyone who was given an invite link may send such.
 pub const WAITING_BYTES_MAX: usize = 16 << 20;
-/// The readings kept at once.
-const READINGS_MAX: usize = 32;
+/// The readings kept at once: the entries of a log name ever later points, and one log is judged after the other.
+const READINGS_MAX: usize = 128;
 
 /// The control history of one context.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ mod checkpoint;
 mod contest;
 mod plan;
 mod reading;
+mod shared;
 mod standing;
 
 pub use checkpoint::Checkpoint;
@@ -30,6 +31,7 @@ use crate::control::{CutOff, DeviceKind, Rights, Role};
 use crate::entry::WriterTag;
 use crate::history::Chain;
 use crate::keys::{Wrap, WrapScope, combined_epoch};
+use shared::Shared;
 
 pub(crate) use plan::{Bar, Plan, Restart};
 pub(crate) use reading::Knowledge;
@@ -40,24 +42,24 @@ pub struct Roster {
     context: ContextId,
     division: Division,
     purpose: String,
-    members: BTreeMap<UserId, Arc<Member>>,
-    devices: BTreeMap<DeviceKey, Device>,
-    writers: BTreeMap<WriterKey, Writer>,
+    members: Shared<BTreeMap<UserId, Arc<Member>>>,
+    devices: Shared<BTreeMap<DeviceKey, Device>>,
+    writers: Shared<BTreeMap<WriterKey, Writer>>,
     /// What entries call the writers. No two are called alike.
-    tags: BTreeMap<WriterTag, WriterKey>,
+    tags: Shared<BTreeMap<WriterTag, WriterKey>>,
     /// Writers that only ignored acts introduce, by what entries call them.
-    turned_away: BTreeMap<WriterTag, BTreeSet<WriterKey>>,
+    turned_away: Shared<BTreeMap<WriterTag, BTreeSet<WriterKey>>>,
     /// Several offers may be made under one key: anyone who knows it can copy it.
-    invites: BTreeMap<(InviteKey, ControlHash), Arc<Invite>>,
-    compartments: BTreeMap<CompartmentId, Arc<Compartment>>,
-    epochs: BTreeMap<ControlHash, Arc<Epoch>>,
-    checkpoints: checkpoint::Checkpoints,
+    invites: Shared<BTreeMap<(InviteKey, ControlHash), Arc<Invite>>>,
+    compartments: Shared<BTreeMap<CompartmentId, Arc<Compartment>>>,
+    epochs: Shared<BTreeMap<ControlHash, Arc<Epoch>>>,
+    checkpoints: Shared<checkpoint::Checkpoints>,
     reductions: Vec<Arc<Reduction>>,
     /// The entries of the reductions.
-    reduced_by: BTreeSet<ControlHash>,
+    reduced_by: Shared<BTreeSet<ControlHash>>,
     /// Joins that the invite did not let stand, the first of each device as each user.
-    withdrawn: BTreeMap<(UserId, DeviceKey), Withdrawn>,
-    rejected: BTreeMap<ControlHash, Rejection>,
+    withdrawn: Shared<BTreeMap<(UserId, DeviceKey), Withdrawn>>,
+    rejected: Shared<BTreeMap<ControlHash, Rejection>>,
     /// While contested acts are being settled: what is known of them.
     plan: Option<Arc<Plan>>,
 }

@@ -7,12 +7,13 @@ mod devices;
 mod keys;
 mod people;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aeroedge_ids::{ControlHash, DeviceKey, UserId};
 
 use super::plan::{Bar, Plan, Restart};
+use super::shared::Shared;
 use super::{Device, Member, Reduction, ReductionScope, Rejection, Roster};
 use crate::compartment::{Audience, Division};
 use crate::control::{
@@ -69,19 +70,19 @@ impl Roster {
             context: entry.context(),
             division: genesis.division,
             purpose: genesis.purpose.clone(),
-            members: BTreeMap::new(),
-            devices: BTreeMap::new(),
-            writers: BTreeMap::new(),
-            tags: BTreeMap::new(),
-            turned_away: BTreeMap::new(),
-            invites: BTreeMap::new(),
-            compartments: BTreeMap::new(),
-            epochs: BTreeMap::new(),
-            checkpoints: BTreeMap::new(),
+            members: Shared::default(),
+            devices: Shared::default(),
+            writers: Shared::default(),
+            tags: Shared::default(),
+            turned_away: Shared::default(),
+            invites: Shared::default(),
+            compartments: Shared::default(),
+            epochs: Shared::default(),
+            checkpoints: Shared::default(),
             reductions: Vec::new(),
-            reduced_by: BTreeSet::new(),
-            withdrawn: BTreeMap::new(),
-            rejected: BTreeMap::new(),
+            reduced_by: Shared::default(),
+            withdrawn: Shared::default(),
+            rejected: Shared::default(),
             plan,
         };
         roster.begin(entry, genesis, knowledge);

@@ -5,7 +5,7 @@ use aeroedge_log::compartment::{Audience, Division};
 use aeroedge_log::context::open_writer;
 use aeroedge_log::control::{Action, CutOff, RemoveMember, Role, SetRole};
 use aeroedge_log::entry::WriterTag;
-use aeroedge_log::history::{Chain, Refusal, UnknownChain};
+use aeroedge_log::history::{Chain, Claim, Refusal, UnknownChain};
 use aeroedge_log::roster::Rejection;
 
 use crate::world::{Device, SECRET, rights};
@@ -301,4 +301,57 @@ fn nobody_waits_for_a_writer_that_was_turned_away() {
         .collect();
     found.sort_unstable();
     assert_eq!(found, [(true, false), (true, true)]);
+}
+
+#[test]
+fn two_copies_of_a_device_each_close_what_they_know_and_both_branches_count() {
+    let mut owner = Device::founder(1, Division::Single);
+    let mut member = owner.admit(2, rights(Role::Member, &[]));
+    let first = member.claim(Audience::Everyone, 1);
+    let claim = |seq| Claim {
+        seq: Seq(seq),
+        ..first.clone()
+    };
+    let cut_off = |seq, hash| CutOff {
+        writer: claim(1).writer,
+        compartment: claim(1).compartment,
+        seq: Seq(seq),
+        hash: EntryHash([hash; 32]),
+    };
+    let claims = [claim(4), claim(5), claim(8), claim(9)];
+    // One knows its own branch to 8 and the other's to 4, the other the other way about.
+    let by_one = vec![cut_off(4, 2), cut_off(8, 1)];
+    let by_other = vec![cut_off(3, 1), cut_off(8, 2)];
+    let writer = claim(1).writer;
+    let mut copy = member.twin();
+    member.act(Action::CloseWriter {
+        writer,
+        cut_offs: by_one,
+    });
+    copy.act(Action::CloseWriter {
+        writer,
+        cut_offs: by_other,
+    });
+    owner.pull(&copy);
+    owner.pull(&member);
+    for branch in [1, 2] {
+        let chain = Holding(Seq(8), EntryHash([branch; 32]));
+        for (claim, counts) in claims.iter().zip([true, true, true, false]) {
+            assert_eq!(owner.history.may_write(claim, &chain).is_ok(), counts);
+            let (writer, compartment) = (claim.writer, claim.compartment);
+            let settled = owner
+                .history
+                .is_settled(writer, compartment, claim.seq, &chain);
+            assert_eq!(settled, !counts);
+        }
+    }
+    // An admin's closing limits them all.
+    owner.act(Action::CloseWriter {
+        writer,
+        cut_offs: vec![cut_off(5, 1)],
+    });
+    let chain = Holding(Seq(8), EntryHash([1; 32]));
+    for (claim, counts) in claims.iter().zip([true, true, false, false]) {
+        assert_eq!(owner.history.may_write(claim, &chain).is_ok(), counts);
+    }
 }

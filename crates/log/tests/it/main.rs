@@ -13,6 +13,7 @@ mod joining;
 mod laws;
 mod measured;
 mod past;
+mod races;
 mod removal;
 mod vectors;
 mod world;

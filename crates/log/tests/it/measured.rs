@@ -285,3 +285,87 @@ fn hundreds_of_devices_are_read_in_milliseconds() {
         }
     });
 }
+
+#[test]
+fn ten_thousand_entries_past_three_hundred_removals_are_judged_quickly() {
+    const GONE: u32 = 300;
+    const ENTRIES: u32 = 10_000;
+    let mut owner = Device::founder(1, Division::Single);
+    let seed = owner.invite(rights(Role::Member, &[]), GONE);
+    let mut rng = ChaCha20Rng::seed_from_u64(3);
+    let secret = aeroedge_log::invite::Secret::typed(SECRET);
+    let mut members = Vec::new();
+    for number in 0..GONE {
+        let secrets = aeroedge_log::secrets::DeviceSecrets::generate(&mut rng);
+        let user = aeroedge_ids::UserId(u128::from(1000 + number).to_be_bytes());
+        let hlc = owner.now();
+        let stretch = aeroedge_log::invite::Stretch::FOR_TESTS;
+        let history = &owner.history;
+        let joined = aeroedge_log::context::join(
+            history, &secrets, &seed, &secret, stretch, user, hlc, &mut rng,
+        );
+        let joined = joined.unwrap();
+        members.push((user, joined.writer.key()));
+        joined
+            .entries
+            .into_iter()
+            .for_each(|entry| owner.insert(entry));
+    }
+    let removals: Vec<_> = timed(
+        "remove a member and read",
+        GONE,
+        Duration::from_millis(50),
+        || {
+            members
+                .iter()
+                .map(|(user, _)| owner.remove(*user).hash())
+                .collect()
+        },
+    );
+    let roster = owner.history.roster().unwrap();
+    let everyone = owner.compartment(Audience::Everyone);
+    let epoch = roster.current_epoch(everyone).unwrap();
+    // Each writer's log in turn, each entry of it knowing a little more.
+    let claims = (0..ENTRIES).map(|number| {
+        let (writer, step) = (number * GONE / ENTRIES, number % (ENTRIES / GONE + 1));
+        let known = (step * GONE / (ENTRIES / GONE + 1)) as usize;
+        aeroedge_log::history::Claim {
+            writer: members[writer as usize].1,
+            compartment: everyone,
+            seq: Seq(u64::from(step) + 1),
+            epoch,
+            heads: vec![removals[known]],
+        }
+    });
+    let claims: Vec<_> = claims.collect();
+    timed(
+        "judge an entry past many removals",
+        ENTRIES,
+        Duration::from_micros(500),
+        || {
+            for claim in &claims {
+                assert!(owner.history.may_write(claim, &UnknownChain).is_err());
+            }
+        },
+    );
+    // A removed member goes on: each such act is read in its place.
+    let forged: Vec<_> = (0..50_u8)
+        .map(|number| {
+            let action = aeroedge_log::control::Action::AcknowledgeCheckpoints(vec![ControlHash(
+                [number; 32],
+            )]);
+            owner.forge(&[removals[100]], 1, action)
+        })
+        .collect();
+    timed(
+        "take in an act dated back, and read",
+        50,
+        Duration::from_millis(100),
+        || {
+            for entry in forged {
+                owner.insert(entry);
+                owner.history.roster().unwrap();
+            }
+        },
+    );
+}

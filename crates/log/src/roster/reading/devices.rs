@@ -176,7 +176,9 @@ impl Roster {
         let user = writer.user;
         if author.user != user {
             let is_closed = self.reductions.iter().any(|reduction| {
-                reduction.scope == ReductionScope::Writer(key) && knows(reduction.entry)
+                reduction.scope == ReductionScope::Writer(key)
+                    && reduction.by != user
+                    && knows(reduction.entry)
             });
             if is_closed {
                 return Err(Rejection::UnknownWriter);
