@@ -696,3 +696,25 @@ fn a_strangers_act_is_refused_whatever_came_before_it() {
         |device: &mut Device, entry: &ControlEntry| device.history.insert(entry.clone()).is_err();
     assert!(refused(&mut owner, &early));
 }
+
+#[test]
+fn who_may_not_withdraw_an_invite_pushes_nobody_out_by_leaving_or_withdrawing() {
+    let [mut owner, _, _, member] = club();
+    let seed = owner.invite(rights(Role::Member, &[]), 5);
+    let before = owner.history.heads();
+    let mut newcomer = Device::new(9, owner.history.context());
+    newcomer.pull(&owner);
+    newcomer.try_join(&seed, SECRET).unwrap();
+    owner.pull(&newcomer);
+    let leaving = RemoveMember {
+        user: member.user,
+        cut_offs: Vec::new(),
+    };
+    let leaving = member.forge(&before, LONG_AGO, Action::RemoveMember(leaving));
+    let withdrawing = member.forge(&before, LONG_AGO, Action::VoidInvite(seed.key()));
+    owner.insert(withdrawing.clone());
+    assert_eq!(owner.rejection(&withdrawing), Some(Rejection::NoRight));
+    owner.insert(leaving.clone());
+    assert_eq!(owner.rejection(&leaving), None);
+    assert_eq!(owner.role_of(newcomer.user), Some(Role::Member));
+}
