@@ -16,7 +16,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::group::Group;
 use crate::keys::KeyStore;
-use crate::membership::Joining;
+use crate::membership::{Joining, Pairing};
 use crate::merging::{Vectors, Waiting};
 use crate::own_logs::OwnLogs;
 use crate::schema::{self, SchemaError};
@@ -61,6 +61,7 @@ pub struct Device {
     /// Where rows of tables without a compartment column belong.
     pub(crate) fixed: Option<CompartmentId>,
     pub(crate) joining: BTreeMap<ContextId, Joining>,
+    pub(crate) pairing: Option<Pairing>,
     pub(crate) sealer: Sealer,
     pub(crate) opener: Opener,
     pub(crate) own_logs: OwnLogs,
@@ -179,6 +180,7 @@ impl Device {
             compartments: BTreeMap::new(),
             fixed: None,
             joining: BTreeMap::new(),
+            pairing: None,
             sealer: Sealer::new().map_err(|_| DeviceError::Memory)?,
             opener: Opener::new().map_err(|_| DeviceError::Memory)?,
             own_logs: OwnLogs::default(),

@@ -99,6 +99,11 @@ impl Device {
                 link_key,
             });
         }
+        credentials.extend(
+            self.pairing
+                .as_ref()
+                .and_then(|pairing| pairing.credential(now)),
+        );
         credentials
     }
 
@@ -138,6 +143,11 @@ impl Device {
             self.joining
                 .values()
                 .map(|joining| LinkKey::of_invite(joining.link.seed.key())),
+        );
+        keys.extend(
+            self.pairing
+                .as_ref()
+                .and_then(|pairing| pairing.link_key(now)),
         );
         keys
     }

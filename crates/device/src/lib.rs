@@ -45,7 +45,8 @@ pub use founding::FoundError;
 pub use intake::{Declined, UNVOUCHED_MAX};
 pub use keys::{KeyStore, KeysInMemory};
 pub use membership::{
-    ContextSummary, ControlReceived, Invitation, JoinState, MembershipError, ReceiveControlError,
+    ContextSummary, ControlReceived, Invitation, JoinState, MembershipError, PAIRING_MS,
+    PairingError, PairingState, ReceiveControlError,
 };
 pub use merging::{HOLD_BACK_MS, Merged, Waiting};
 pub use offer::EntriesRead;

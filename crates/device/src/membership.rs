@@ -8,12 +8,15 @@ mod epochs;
 mod history;
 mod invites;
 mod joining;
+mod pairing;
 mod people;
 
 pub use history::{ControlReceived, ReceiveControlError};
 pub use invites::Invitation;
 pub use joining::JoinState;
 pub(crate) use joining::Joining;
+pub(crate) use pairing::Pairing;
+pub use pairing::{PAIRING_MS, PairingError, PairingState};
 
 use std::error::Error;
 
@@ -68,6 +71,9 @@ pub enum MembershipError {
     /// No such invite.
     #[error("there is no such invitation in this group: list the invitations to see which are")]
     UnknownInvite,
+    /// A recovery sheet outranks this device.
+    #[error("the recovery sheet outranks this device: use the sheet for this")]
+    NeedsRecovery,
     /// The context would have nobody to run it.
     #[error("the group would be left without an owner: make somebody else owner first")]
     LastOwner,

@@ -23,6 +23,7 @@ pub mod roster;
 pub mod context;
 pub mod invite;
 pub mod keyring;
+pub mod pairing;
 
 mod bytes;
 mod seal;

@@ -55,9 +55,13 @@ impl Store for Device {
 
     fn contexts(&mut self) -> Result<Vec<(ContextId, usize)>, StoreError> {
         let contexts = Device::contexts(self);
+        // What two devices of one person say while they are paired travels like a context's history.
+        let place = self.pairing_place();
         Ok(contexts
             .into_iter()
-            .map(|context| (context.id, self.control_hashes(context.id).len()))
+            .map(|context| context.id)
+            .chain(place)
+            .map(|context| (context, self.control_hashes(context).len()))
             .collect())
     }
 

@@ -105,7 +105,7 @@ impl Device {
 }
 
 /// Why an act would be ignored, to its author.
-fn refused(rejection: Rejection) -> MembershipError {
+pub(super) fn refused(rejection: Rejection) -> MembershipError {
     match rejection {
         Rejection::NotAMember => MembershipError::NotAMember,
         Rejection::NoRight => MembershipError::NoRight,
@@ -113,6 +113,7 @@ fn refused(rejection: Rejection) -> MembershipError {
         Rejection::UnknownMember => MembershipError::UnknownMember,
         Rejection::UnknownDevice => MembershipError::UnknownDevice,
         Rejection::UnknownInvite => MembershipError::UnknownInvite,
+        Rejection::NeedsRecovery => MembershipError::NeedsRecovery,
         Rejection::LastOwner => MembershipError::LastOwner,
         other => MembershipError::Ignored(other),
     }

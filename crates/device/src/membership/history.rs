@@ -51,6 +51,9 @@ impl From<DeviceError> for ReceiveControlError {
 impl Device {
     /// The hash of every control entry held of a context, parents first; the list only grows at its end.
     pub fn control_hashes(&self, context: ContextId) -> Vec<ControlHash> {
+        if let Some(pairing) = self.pairing_at(context) {
+            return pairing.hashes();
+        }
         let held = self.history_held(context).into_iter();
         held.flat_map(History::entries)
             .map(ControlEntry::hash)
@@ -72,6 +75,9 @@ impl Device {
         hashes: &[ControlHash],
         max_bytes: usize,
     ) -> Vec<Vec<u8>> {
+        if let Some(pairing) = self.pairing_at(context) {
+            return pairing.messages(hashes, max_bytes);
+        }
         let Some(history) = self.history_held(context) else {
             return Vec::new();
         };
@@ -95,6 +101,9 @@ impl Device {
         now: Millis,
         rng: &mut impl CryptoRng,
     ) -> Result<ControlReceived, ReceiveControlError> {
+        if self.pairing_at(context).is_some() {
+            return self.receive_for_pairing(entries, now, rng);
+        }
         self.took_in = true;
         let mut decoded = Vec::with_capacity(entries.len());
         for bytes in entries {

@@ -11,6 +11,7 @@ mod forging;
 mod groups;
 mod joining;
 mod leaks;
+mod pairing;
 mod people;
 mod rejudging;
 mod versions;
