@@ -4,6 +4,7 @@ mod contexts;
 mod events;
 mod extract;
 mod flights;
+mod pairing;
 mod sync;
 
 use std::sync::Arc;
@@ -79,6 +80,8 @@ fn described() -> (Router<Shared>, Description) {
         .routes(routes!(contexts::members))
         .routes(routes!(contexts::devices))
         .routes(routes!(contexts::revoke_device))
+        .routes(routes!(pairing::show, pairing::offer, pairing::end))
+        .routes(routes!(pairing::consent))
         .routes(routes!(sync::status))
         .routes(routes!(sync::peers))
         .routes(routes!(sync::now))

@@ -9,8 +9,8 @@ use crate::problem::Failure;
 use crate::types::{
     AircraftList, Changed, ConflictList, ContextList, Created, DeviceList, Event, Flight,
     FlightEntry, FlightFilter, FlightPage, FlightTotals, Identity, Invite, InviteList, Join,
-    MemberList, NewAircraft, NewContext, NewFlight, NewInvite, NewJoin, NewRights, Paging,
-    PeerList, SyncStatus,
+    MemberList, NewAircraft, NewContext, NewFlight, NewInvite, NewJoin, NewRights, Paging, Pairing,
+    PairingConsent, PairingOffer, PeerList, SyncStatus,
 };
 
 /// A use case that is under way.
@@ -70,6 +70,14 @@ pub trait Service: Send + Sync + 'static {
     fn void_invite(&self, context: String, invite: String) -> Answer<'_, Changed>;
     /// Shuts a device out of every context.
     fn revoke_device(&self, device: String) -> Answer<'_, Changed>;
+    /// Shows a way in for a second device.
+    fn offer_pairing(&self) -> Answer<'_, PairingOffer>;
+    /// How far the pairing has come.
+    fn pairing(&self) -> Answer<'_, Pairing>;
+    /// Lets the new device in.
+    fn confirm_pairing(&self, consent: PairingConsent) -> Answer<'_, Pairing>;
+    /// Ends the pairing.
+    fn end_pairing(&self) -> Answer<'_, ()>;
     /// The devices of all contexts.
     fn devices(&self) -> Answer<'_, DeviceList>;
 

@@ -5,6 +5,7 @@
 
 mod contexts;
 mod flights;
+mod pairing;
 mod sync;
 
 pub use contexts::{
@@ -17,6 +18,7 @@ pub use flights::{
     CustomKind, Flight, FlightEntry, FlightFilter, FlightPage, FlightPerson, FlightSource,
     FlightTotals, NewAircraft, NewFlight, Order, Paging, Who,
 };
+pub use pairing::{Pairing, PairingConsent, PairingOffer, PairingState};
 pub use sync::{
     Conflict, ConflictList, ConflictValue, Event, Peer, PeerList, PeerState, SyncContext,
     SyncState, SyncStatus,

@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use crate::contexts::{self, ContextError, ContextKind, NewContext};
 use crate::doctor::built_at_seconds;
 use crate::explain::{Explained, Kind};
-use crate::folder::{DataFolder, FolderError};
+use crate::folder::{DataFolder, Filling, FolderError};
 use crate::keys::{FileKeys, KeyError, KeyFile};
 use crate::rights::AviationRights;
 
@@ -112,17 +112,24 @@ impl Installation {
         now: Millis,
     ) -> Result<Self, OpenError> {
         let filling = DataFolder::fill(path)?;
-        let made = Self::fill(filling.folder(), name, passphrase, now)?;
+        let made = Self::fill(filling.folder(), passphrase, now)?.found_personal(name, now)?;
         filling.finish()?;
         Ok(made)
     }
 
-    fn fill(
-        folder: &DataFolder,
-        name: Option<&str>,
+    /// Makes an installation that belongs to nobody yet: a second device of somebody, before it is let in. It is one only
+    /// once the filling was finished; dropped before, it leaves nothing behind.
+    pub fn create_for_pairing(
+        path: &Path,
         passphrase: Option<&str>,
         now: Millis,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<(Self, Filling), OpenError> {
+        let filling = DataFolder::fill(path)?;
+        let made = Self::fill(filling.folder(), passphrase, now)?;
+        Ok((made, filling))
+    }
+
+    fn fill(folder: &DataFolder, passphrase: Option<&str>, now: Millis) -> Result<Self, OpenError> {
         let mut random = rand::rng();
         let secrets = DeviceSecrets::generate(&mut random);
         KeyFile::new(&secrets, passphrase, &mut random)?.write_new(&folder.key_file())?;
@@ -139,6 +146,14 @@ impl Installation {
             now,
         )?;
         device.set_built(built());
+        device.make_durable()?;
+        Ok(Self {
+            folder: folder.clone(),
+            device,
+        })
+    }
+
+    fn found_personal(mut self, name: Option<&str>, now: Millis) -> Result<Self, OpenError> {
         let personal = NewContext {
             name: name.map_or_else(
                 || "Personal logbook".to_owned(),
@@ -148,12 +163,9 @@ impl Installation {
             home_airport: None,
             own_name: name.map(str::to_owned),
         };
-        contexts::create(&mut device, &personal, now).map_err(OpenError::Personal)?;
-        device.make_durable()?;
-        Ok(Self {
-            folder: folder.clone(),
-            device,
-        })
+        contexts::create(&mut self.device, &personal, now).map_err(OpenError::Personal)?;
+        self.device.make_durable()?;
+        Ok(self)
     }
 
     /// Opens an installation. `passphrase` matters only if its keys are sealed.

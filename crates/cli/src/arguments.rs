@@ -22,9 +22,9 @@ pub(crate) use flight::{
     FlightFields, FlightFilterArguments, ListFlightArguments,
 };
 pub(crate) use work::{
-    AuditCommand, DeviceCommand, ExportArguments, ImportCommand, ImportForeflightArguments,
-    ImportUndoArguments, InitArguments, ReportedRows, RestoreArguments, SyncCommand, UpArguments,
-    WaitArguments,
+    AddDeviceArguments, AuditCommand, DeviceCommand, ExportArguments, ImportCommand,
+    ImportForeflightArguments, ImportUndoArguments, InitArguments, PairArguments, ReportedRows,
+    RestoreArguments, SyncCommand, UpArguments, WaitArguments,
 };
 
 const EXAMPLES: &str = "\

@@ -11,6 +11,7 @@ mod copies;
 mod flights;
 pub(crate) mod imports;
 mod node_access;
+mod pairing;
 mod people;
 pub(crate) mod sync;
 

@@ -8,8 +8,8 @@ use aeroedge_api::types::{
     Aircraft, AircraftList, Changed, Conflict, ConflictList, ConflictValue, Context, ContextList,
     Created, Device as ApiDevice, DeviceList, Flight, FlightEntry, FlightFilter, FlightPage,
     FlightTotals, Identity, Invite, InviteList, InviteState as ApiInviteState, KnownInvite, Member,
-    MemberList, NewAircraft, NewContext, NewFlight, NewInvite, NewRights, Order, Paging,
-    Role as ApiRole,
+    MemberList, NewAircraft, NewContext, NewFlight, NewInvite, NewRights, Order, Paging, Pairing,
+    PairingOffer, PairingState as ApiPairingState, Role as ApiRole,
 };
 use aeroedge_app::contexts::{
     self, ContextKind, ContextView, DeviceView, InviteState, InviteView, MemberView,
@@ -17,7 +17,7 @@ use aeroedge_app::contexts::{
 use aeroedge_app::explain::Kind;
 use aeroedge_app::flights::{self, Deleted, FlightView, Part, Query};
 use aeroedge_app::{aircraft, standing};
-use aeroedge_device::Device;
+use aeroedge_device::{Device, PairingState};
 use aeroedge_ids::{ContextId, Millis, UserId};
 use aeroedge_log::control::Role;
 use jiff::Timestamp;
@@ -269,6 +269,35 @@ impl<'a> Desk<'a> {
         let key = contexts::resolve_device(self.device, device)?.key;
         let changed = contexts::revoke(self.device, key, self.now)?;
         Ok(Changed { changed })
+    }
+
+    pub(crate) fn offer_pairing(&mut self) -> PairingOffer {
+        let offer = contexts::offer_pairing(self.device, self.now);
+        PairingOffer {
+            link: offer.link.to_string(),
+            expires_at: instant(offer.expires),
+        }
+    }
+
+    pub(crate) fn pairing(&self) -> Pairing {
+        let (state, digits, detail) = match contexts::pairing_state(self.device, self.now) {
+            PairingState::None => (ApiPairingState::None, None, None),
+            PairingState::Searching => (ApiPairingState::Searching, None, None),
+            PairingState::Compare(digits) => (ApiPairingState::Compare, Some(digits), None),
+            PairingState::Giving => (ApiPairingState::Giving, None, None),
+            PairingState::Done => (ApiPairingState::Done, None, None),
+            PairingState::Failed(why) => (ApiPairingState::Failed, None, Some(why.to_owned())),
+        };
+        Pairing {
+            state,
+            digits: digits.map(contexts::shown_digits),
+            detail,
+        }
+    }
+
+    pub(crate) fn confirm_pairing(&mut self, digits: &str) -> Result<Pairing, Failure> {
+        contexts::confirm_pairing(self.device, digits, self.now)?;
+        Ok(self.pairing())
     }
 
     pub(crate) fn devices(&self) -> Result<DeviceList, Failure> {

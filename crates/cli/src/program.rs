@@ -7,14 +7,15 @@ use aeroedge_api::types::{
     AircraftList, Changed, ConflictList, ContextList, Created, DeviceList, Event, Flight,
     FlightEntry, FlightFilter, FlightPage, FlightTotals, Identity, Invite, InviteList, Join,
     JoinState, MemberList, NewAircraft, NewContext, NewFlight, NewInvite, NewJoin, NewRights,
-    Paging, Peer, PeerList, PeerState as ApiPeerState, SyncContext, SyncState as ApiSyncState,
-    SyncStatus,
+    Paging, Pairing, PairingConsent, PairingOffer, Peer, PeerList, PeerState as ApiPeerState,
+    SyncContext, SyncState as ApiSyncState, SyncStatus,
 };
 use aeroedge_api::{Answer, Failure as ApiFailure, Service};
 use aeroedge_app::explain::Kind;
 use aeroedge_app::{contexts, flights, standing};
 use aeroedge_device::{Device, JoinState as DeviceJoinState};
 use aeroedge_ids::ContextId;
+use aeroedge_log::pairing::PairingLink;
 use aeroedge_node::{
     CallError, Config, MergedRows, Node, NodeHandle, Notice, PeerState, PeerStatus, SyncState,
 };
@@ -134,6 +135,42 @@ impl Program {
             Ok(())
         })
         .await
+    }
+
+    pub(crate) async fn offer_pairing(&self) -> Result<PairingOffer, Failure> {
+        let offer = self.at_desk(|desk| Ok(desk.offer_pairing())).await?;
+        // The new device may be waiting already.
+        self.sync_now().await?;
+        Ok(offer)
+    }
+
+    /// Begins to be let in by another device of the same person.
+    pub(crate) async fn start_pairing(&self, link: PairingLink) -> Result<(), Failure> {
+        self.at_desk(move |desk| Ok(contexts::start_pairing(desk.device, link)?))
+            .await?;
+        self.sync_now().await
+    }
+
+    pub(crate) async fn pairing(&self) -> Result<Pairing, Failure> {
+        self.at_desk(|desk| Ok(desk.pairing())).await
+    }
+
+    pub(crate) async fn confirm_pairing(&self, digits: String) -> Result<Pairing, Failure> {
+        self.at_desk(move |desk| desk.confirm_pairing(&digits))
+            .await
+    }
+
+    pub(crate) async fn end_pairing(&self) -> Result<(), Failure> {
+        self.at_desk(|desk| {
+            contexts::end_pairing(desk.device);
+            Ok(())
+        })
+        .await
+    }
+
+    /// How many groups this device is in.
+    pub(crate) async fn count_contexts(&self) -> Result<usize, Failure> {
+        self.at_desk(|desk| Ok(desk.device.contexts().len())).await
     }
 
     pub(crate) async fn sync_status(&self) -> Result<SyncStatus, Failure> {
@@ -458,6 +495,22 @@ impl Service for Program {
 
     fn revoke_device(&self, device: String) -> Answer<'_, Changed> {
         answer(self.at_desk(move |desk| desk.revoke_device(&device)))
+    }
+
+    fn offer_pairing(&self) -> Answer<'_, PairingOffer> {
+        answer(self.offer_pairing())
+    }
+
+    fn pairing(&self) -> Answer<'_, Pairing> {
+        answer(self.pairing())
+    }
+
+    fn confirm_pairing(&self, consent: PairingConsent) -> Answer<'_, Pairing> {
+        answer(self.confirm_pairing(consent.digits))
+    }
+
+    fn end_pairing(&self) -> Answer<'_, ()> {
+        answer(self.end_pairing())
     }
 
     fn devices(&self) -> Answer<'_, DeviceList> {

@@ -100,7 +100,7 @@ pub(crate) fn from_file(path: &Path) -> Result<Secret, Failure> {
     first_line(io::BufReader::new(file), &path.display().to_string()).map_err(cannot)?
 }
 
-fn from_stdin() -> Result<Secret, Failure> {
+pub(crate) fn from_stdin() -> Result<Secret, Failure> {
     first_line(io::stdin().lock(), "standard input").map_err(|error| {
         Failure::new(
             Kind::Failure,

@@ -114,6 +114,16 @@ const CASES: &[(&str, &str, &str, &str, u16)] = &[
         200,
     ),
     ("delete", "/v1/devices/{key}", "/v1/devices/d2", "", 200),
+    ("get", "/v1/pairing", "/v1/pairing", "", 200),
+    ("post", "/v1/pairing", "/v1/pairing", "", 201),
+    ("delete", "/v1/pairing", "/v1/pairing", "", 204),
+    (
+        "post",
+        "/v1/pairing/consent",
+        "/v1/pairing/consent",
+        r#"{"digits":"012 345"}"#,
+        200,
+    ),
     (
         "post",
         "/v1/joins",

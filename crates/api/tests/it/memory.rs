@@ -8,8 +8,8 @@ use aeroedge_api::types::{
     Aircraft, AircraftList, Changed, ConflictList, Context, ContextList, Created, Device,
     DeviceList, Event, Flight, FlightEntry, FlightFilter, FlightPage, FlightTotals, Identity,
     Invite, InviteList, Join, JoinState, Member, MemberList, NewAircraft, NewContext, NewFlight,
-    NewInvite, NewJoin, NewRights, Order, Paging, Peer, PeerList, PeerState, Role, SyncState,
-    SyncStatus,
+    NewInvite, NewJoin, NewRights, Order, Paging, Pairing, PairingConsent, PairingOffer,
+    PairingState, Peer, PeerList, PeerState, Role, SyncState, SyncStatus,
 };
 use aeroedge_api::{Answer, Failure, Service};
 use futures::stream::BoxStream;
@@ -289,6 +289,37 @@ impl Service for Memory {
 
     fn revoke_device(&self, _: String) -> Answer<'_, Changed> {
         answer(Ok(Changed { changed: 1 }))
+    }
+
+    fn offer_pairing(&self) -> Answer<'_, PairingOffer> {
+        answer(Ok(PairingOffer {
+            link: "aeroedge://pair?v=1&k=0b".into(),
+            expires_at: None,
+        }))
+    }
+
+    fn pairing(&self) -> Answer<'_, Pairing> {
+        answer(Ok(Pairing {
+            state: PairingState::Compare,
+            digits: Some("012 345".into()),
+            detail: None,
+        }))
+    }
+
+    fn confirm_pairing(&self, consent: PairingConsent) -> Answer<'_, Pairing> {
+        answer(if consent.digits == "012 345" {
+            Ok(Pairing {
+                state: PairingState::Giving,
+                digits: None,
+                detail: None,
+            })
+        } else {
+            Err(Failure::Forbidden("these are other digits".into()))
+        })
+    }
+
+    fn end_pairing(&self) -> Answer<'_, ()> {
+        answer(Ok(()))
     }
 
     fn devices(&self) -> Answer<'_, DeviceList> {

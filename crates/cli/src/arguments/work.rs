@@ -39,6 +39,16 @@ pub(crate) enum DeviceCommand {
     /// List the devices of all groups
     #[command(after_help = "Examples:\n  aeroedge device list\n  aeroedge device list --json")]
     List,
+    /// Let a second device of yours in: shows a QR code and the same as text
+    #[command(
+        after_help = "Run this on a device that has your groups, and `aeroedge device pair` on the new one, in the same network. The code is good once and for ten minutes. Both devices show six digits; say yes only if they are the same. Running it again later hands over what you have joined since.\n\nExamples:\n  aeroedge device add\n  aeroedge device add --write-link /run/user/1000/pairing --yes"
+    )]
+    Add(AddDeviceArguments),
+    /// Make this a second device of yours, with all your groups
+    #[command(
+        after_help = "Asks for the text that `aeroedge device add` shows on the other device. Makes the installation if there is none yet.\n\nExamples:\n  aeroedge device pair\n  aeroedge device pair --link-file /run/user/1000/pairing\n  wl-paste | aeroedge device pair --link-stdin"
+    )]
+    Pair(PairArguments),
     /// Shut out a device that was lost or given away, in every group; its person's others stay
     #[command(
         after_help = "Examples:\n  aeroedge device revoke 9c01d4\n  aeroedge device revoke 9c01d4 --yes"
@@ -49,6 +59,31 @@ pub(crate) enum DeviceCommand {
         #[command(flatten)]
         consent: super::ConsentArguments,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AddDeviceArguments {
+    /// Write the link to a new file that only you may read, instead of showing it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write_link: Option<PathBuf>,
+    /// Let the first device in without asking whether the digits are the same
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PairArguments {
+    /// Read the link from the first line of a file
+    #[arg(long, value_name = "FILE", conflicts_with = "link_stdin")]
+    pub(crate) link_file: Option<PathBuf>,
+    /// Read the link from the first line of standard input
+    #[arg(long, conflicts_with = "passphrase_stdin")]
+    pub(crate) link_stdin: bool,
+    /// Seal the keys of this device by a passphrase
+    #[arg(long)]
+    pub(crate) seal: bool,
+    #[command(flatten)]
+    pub(crate) wait: WaitArguments,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,6 @@
 //! The node that a command needs: the one that runs on the data folder, or one that lives as long as the command.
 
-use aeroedge_api::types::{Join, NewJoin, SyncStatus};
+use aeroedge_api::types::{Join, NewJoin, Pairing, PairingConsent, PairingOffer, SyncStatus};
 use aeroedge_device::Device;
 use aeroedge_node::Node;
 use reqwest::Method;
@@ -36,6 +36,14 @@ impl NodeAccess {
         })
     }
 
+    /// A node that this process has started.
+    pub(super) fn own(node: Node<Device>, program: Program) -> Self {
+        Self::Own {
+            node: Box::new(node),
+            program,
+        }
+    }
+
     pub(super) async fn join(&self, new: &NewJoin) -> Result<Join, Failure> {
         match self {
             Self::Running(client) => client.post("/v1/joins", new).await,
@@ -58,6 +66,37 @@ impl NodeAccess {
                     .await
             }
             Self::Own { program, .. } => program.cancel_join(context.to_owned()).await,
+        }
+    }
+
+    pub(super) async fn offer_pairing(&self) -> Result<PairingOffer, Failure> {
+        match self {
+            Self::Running(client) => client.post("/v1/pairing", &()).await,
+            Self::Own { program, .. } => program.offer_pairing().await,
+        }
+    }
+
+    pub(super) async fn pairing(&self) -> Result<Pairing, Failure> {
+        match self {
+            Self::Running(client) => client.get("/v1/pairing").await,
+            Self::Own { program, .. } => program.pairing().await,
+        }
+    }
+
+    pub(super) async fn confirm_pairing(&self, digits: String) -> Result<Pairing, Failure> {
+        match self {
+            Self::Running(client) => {
+                let consent = PairingConsent { digits };
+                client.post("/v1/pairing/consent", &consent).await
+            }
+            Self::Own { program, .. } => program.confirm_pairing(digits).await,
+        }
+    }
+
+    pub(super) async fn end_pairing(&self) -> Result<(), Failure> {
+        match self {
+            Self::Running(client) => client.call(Method::DELETE, "/v1/pairing").await,
+            Self::Own { program, .. } => program.end_pairing().await,
         }
     }
 

@@ -2,8 +2,8 @@
 
 use aeroedge_api::types::{Changed, DeviceList, InviteList, InviteState, NewRights};
 
-use super::Bench;
 use super::contexts::{role, role_word, word};
+use super::{Bench, pairing};
 use crate::arguments::{
     DeviceCommand, InvitesCommand, LeaveArguments, RemoveArguments, RoleArguments,
 };
@@ -127,6 +127,8 @@ pub(super) async fn devices(command: &DeviceCommand, bench: &Bench) -> Result<()
             let list = bench.open()?.desk().devices()?;
             bench.output.result(&list, describe_devices)
         }
+        DeviceCommand::Add(arguments) => pairing::add(arguments, bench).await,
+        DeviceCommand::Pair(arguments) => pairing::pair(arguments, bench).await,
         DeviceCommand::Revoke {
             device,
             consent: given,

@@ -112,7 +112,10 @@ async fn sync_now(wait: &WaitArguments, bench: &Bench) -> Result<(), Failure> {
     })
 }
 
-async fn wait_until_synced(node: &NodeAccess, patience: Duration) -> Result<SyncStatus, Failure> {
+pub(super) async fn wait_until_synced(
+    node: &NodeAccess,
+    patience: Duration,
+) -> Result<SyncStatus, Failure> {
     let began = Instant::now();
     let mut quiet_since: Option<Instant> = None;
     node.sync_now().await?;

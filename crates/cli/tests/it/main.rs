@@ -4,4 +4,5 @@ mod care;
 mod copies;
 mod logbook;
 mod meeting;
+mod people;
 mod support;

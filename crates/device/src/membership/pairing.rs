@@ -65,8 +65,8 @@ pub enum PairingError {
 /// A pairing under way on this device.
 #[derive(Debug)]
 pub(crate) enum Pairing {
-    Host(Host),
-    Guest(Guest),
+    Host(Box<Host>),
+    Guest(Box<Guest>),
 }
 
 /// What was said so far, by both.
@@ -160,10 +160,8 @@ impl Device {
         let link = PairingLink {
             secret: secret.clone(),
         };
-        self.pairing = Some(Pairing::Host(Host::new(
-            secret,
-            Millis(now.0.saturating_add(PAIRING_MS)),
-        )));
+        let expires = Millis(now.0.saturating_add(PAIRING_MS));
+        self.pairing = Some(Pairing::Host(Box::new(Host::new(secret, expires))));
         link
     }
 
@@ -175,7 +173,7 @@ impl Device {
     ) -> Result<(), MembershipError> {
         self.refresh()?;
         let guest = Guest::new(link.secret, &self.secrets, rng);
-        self.pairing = Some(Pairing::Guest(guest));
+        self.pairing = Some(Pairing::Guest(Box::new(guest)));
         Ok(())
     }
 

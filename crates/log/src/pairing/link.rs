@@ -94,7 +94,7 @@ mod tests {
             assert_eq!(PairingLink::parse(text), Err(expected), "{text}");
         };
         check("", PairingLinkError::NotALink);
-        check("WIFI:S:hangar;;", PairingLinkError::NotALink);
+        check("WIFI:S:somewhere;;", PairingLinkError::NotALink);
         check("aeroedge://join?v=1&c=a", PairingLinkError::Invite);
         check("aeroedge://pair?v=1", PairingLinkError::Damaged);
         check("aeroedge://pair?v=1&k=AAAA", PairingLinkError::Damaged);

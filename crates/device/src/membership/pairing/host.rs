@@ -70,24 +70,24 @@ impl Host {
             return refused("this pairing is over");
         }
         match message {
-            Message::Commit(commitment) => match &self.welcome {
-                // One use: who comes second is not let in, and does not disturb who came first.
-                Some(_) => refused("the pairing code was used by another device already"),
-                None => {
-                    let mut nonce = [0; 32];
-                    rng.fill_bytes(&mut nonce);
-                    let welcome = Welcome {
-                        commitment,
-                        user: device.user,
-                        contexts: contexts_of(device),
-                        nonce,
-                    };
-                    self.said.keep(bytes.to_vec());
-                    self.said.say(&Message::Welcome(welcome.clone()), rng);
-                    self.welcome = Some(welcome);
-                    Ok(())
-                }
-            },
+            // One use: who comes second is not let in, and does not disturb who came first.
+            Message::Commit(_) if self.welcome.is_some() => {
+                refused("the pairing code was used by another device already")
+            }
+            Message::Commit(commitment) => {
+                let mut nonce = [0; 32];
+                rng.fill_bytes(&mut nonce);
+                let welcome = Welcome {
+                    commitment,
+                    user: device.user,
+                    contexts: contexts_of(device),
+                    nonce,
+                };
+                self.said.keep(bytes.to_vec());
+                self.said.say(&Message::Welcome(welcome.clone()), rng);
+                self.welcome = Some(welcome);
+                Ok(())
+            }
             Message::Offer { new, proofs } => {
                 let Some(welcome) = &self.welcome else {
                     return refused("an offer before anything else");
