@@ -200,7 +200,8 @@ fn store(connection: &Connection, form: &Form<'_>, bytes: &[u8]) -> rusqlite::Re
             &WriterTag::of(&state.name).0,
         )?;
         (log.tail, log.tail_hash) = (state.seq, state.hash);
-        (log.vouched, log.merged) = (state.seq, state.seq);
+        (log.vouched, log.vouched_hash) = (state.seq, state.hash);
+        log.merged = state.seq;
         log.merged_hlc = state.latest();
         log.save(connection)?;
         let mut insert = connection.prepare_cached(

@@ -103,7 +103,7 @@ impl Device {
         let future = self.own_future(now)?;
         if !future.is_empty() {
             repair.voided = self.note_to_write_again(&future)?;
-            let writers: BTreeSet<WriterKey> = future.iter().map(|(log, _)| log.writer).collect();
+            let writers: BTreeSet<WriterKey> = future.iter().map(|(log, _)| log.signer).collect();
             let in_use = self.secrets.writer_in_use().map(WriterSecret::key);
             if in_use.is_some_and(|writer| writers.contains(&writer)) {
                 self.open_new_writer(now, rng)?;
@@ -129,10 +129,10 @@ impl Device {
     fn own_future(&self, now: Millis) -> Result<Vec<(LogRow, Seq)>, DeviceError> {
         let mut found = Vec::new();
         for log in stored::all(self.connection())? {
-            let is_open = self.secrets.writer_by_key(log.writer).is_some()
+            let is_open = self.secrets.writer_by_key(log.signer).is_some()
                 && self
                     .roster(log.context)
-                    .and_then(|roster| roster.writer(log.writer))
+                    .and_then(|roster| roster.writer(log.signer))
                     .is_some_and(|writer| writer.ended().is_none());
             if !is_open {
                 continue;
@@ -185,16 +185,16 @@ impl Device {
         let connection = self.replica.connection();
         let mut cut_offs: BTreeMap<_, Vec<CutOff>> = BTreeMap::new();
         for log in stored::all(connection)? {
-            if !writers.contains(&log.writer) {
+            if !writers.contains(&log.signer) {
                 continue;
             }
             let (seq, _) = last_before(connection, &log, log.tail, now)?;
-            let of_log = cut_offs.entry((log.context, log.writer)).or_default();
+            let of_log = cut_offs.entry((log.context, log.signer)).or_default();
             if let Some(bytes) = stored::entry(connection, log.number, seq)?
                 && let Ok(entry) = EntryRef::parse(&bytes)
             {
                 of_log.push(CutOff {
-                    writer: log.writer,
+                    writer: log.signer,
                     compartment: log.compartment,
                     seq,
                     hash: entry.hash(),
@@ -244,7 +244,7 @@ impl Device {
             for mut log in stored::all(connection)? {
                 let (good, hlc) = last_before(connection, &log, log.merged, now)?;
                 latest = latest.max(hlc);
-                if good == log.merged || secrets.writer_by_key(log.writer).is_some() {
+                if good == log.merged || secrets.writer_by_key(log.signer).is_some() {
                     continue;
                 }
                 let taken_back = pass.rows_of(connection, &log, good.next(), log.merged)?;
@@ -340,7 +340,7 @@ fn last_before(
     now: Millis,
 ) -> rusqlite::Result<(Seq, Hlc)> {
     let mut seq = upto;
-    while seq > Seq::NONE {
+    while seq > log.base() {
         let bytes = stored::entry(connection, log.number, seq)?;
         let hlc = bytes
             .as_deref()
@@ -353,7 +353,8 @@ fn last_before(
         }
         seq = Seq(seq.0 - 1);
     }
-    Ok((Seq::NONE, Hlc::ZERO))
+    let stamp = verdicts::latest_stamp(connection, log, log.base())?;
+    Ok((log.base(), stamp.unwrap_or(Hlc::ZERO)))
 }
 
 fn noted(connection: &Connection) -> rusqlite::Result<Vec<Stretch>> {

@@ -14,6 +14,7 @@ use aeroedge_replica::{
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::forks::Copies;
 use crate::group::Group;
 use crate::keys::KeyStore;
 use crate::membership::{Joining, Pairing};
@@ -66,6 +67,7 @@ pub struct Device {
     pub(crate) opener: Opener,
     pub(crate) own_logs: OwnLogs,
     pub(crate) group: Group,
+    pub(crate) copies: Copies,
     pub(crate) vectors: Vectors,
     pub(crate) waiting: BTreeMap<(CompartmentId, WriterKey), Waiting>,
     /// Position in the stored control entries up to which `contexts` reads.
@@ -185,6 +187,7 @@ impl Device {
             opener: Opener::new().map_err(|_| DeviceError::Memory)?,
             own_logs: OwnLogs::default(),
             group: Group::default(),
+            copies: Copies::default(),
             vectors: Vectors::new(),
             waiting: BTreeMap::new(),
             control_read: 0,
@@ -197,6 +200,7 @@ impl Device {
         device.finish_renewal(now)?;
         device.control_judged = verdicts::judged_control(device.connection())?;
         device.release_quarantine(now)?;
+        device.look_for_copies()?;
         Ok(device)
     }
 
@@ -267,6 +271,7 @@ impl Device {
         self.data_version = version;
         self.vectors.clear();
         self.read_control()?;
+        self.look_for_copies()?;
         Ok(true)
     }
 

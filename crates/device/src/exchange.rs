@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 
-use aeroedge_ids::{CompartmentId, ContextId, DeviceKey, Millis, WriterKey};
+use aeroedge_ids::{CompartmentId, ContextId, DeviceKey, Millis, UserId, WriterKey};
 use aeroedge_log::keys::is_signed_by;
 use aeroedge_log::tags::LinkKey;
 use aeroedge_protocol::{Credential, Cursor, Frontier, Run};
 use aeroedge_replica::Touched;
 
 use crate::device::{Device, DeviceError};
-use crate::intake::{self, Declined};
+use crate::forks;
+use crate::intake::{self, Declined, Writers};
 use crate::merging::{Merged, MergingError, Pass, Waiting};
 use crate::offer::{self, EntriesRead};
 use crate::rejudge;
-use crate::state;
+use crate::state::{self, ContextState};
 use crate::stored;
 use crate::verdicts;
 
@@ -39,6 +40,10 @@ pub struct Received {
     pub changed: BTreeMap<CompartmentId, Frontier>,
     /// Logs of which no more is taken from this source.
     pub declined: Vec<(WriterKey, Declined)>,
+    /// Writers that turned out to have signed two stories: what is offered of them has other names now, so sessions begin anew.
+    pub forked: Vec<WriterKey>,
+    /// Somebody else went on under a writer of this installation.
+    pub own_grew: bool,
     /// Which entries reached the tables.
     pub merged: Merged,
     /// Which rows changed by it.
@@ -219,8 +224,23 @@ impl Device {
         now: Millis,
     ) -> Result<Received, ReceiveError> {
         self.refresh()?;
+        let is_perhaps_own = |run: &Run| {
+            self.secrets.writer_by_key(run.writer).is_some()
+                || self.user_of_any(run.writer).is_none()
+        };
+        if batches
+            .iter()
+            .any(|(_, _, runs)| runs.iter().any(is_perhaps_own))
+        {
+            self.sign_before()?;
+        }
         self.took_in = true;
-        self.merge_pass(batches, now)
+        let received = self.merge_pass(batches, now)?;
+        if received.own_grew {
+            self.note_growth(now);
+            self.look_for_copies()?;
+        }
+        Ok(received)
     }
 
     /// Merges what waited and waits no longer, and takes back what may not stand: call it after control entries arrived or were
@@ -283,6 +303,7 @@ impl Device {
                 rejudge::run(&mut pass, engine, &is_own)?;
                 verdicts::set_judged_control(connection, control_read)?;
             }
+            let mut cuts = Vec::new();
             for (context, compartment, runs) in batches {
                 // A compartment of another context, or one this device may not read, is none of a peer's business.
                 let Some(state) = contexts
@@ -291,13 +312,24 @@ impl Device {
                 else {
                     continue;
                 };
-                let is_member = |writer: WriterKey| state.roster.writer(writer).is_some();
+                let writers = Writers {
+                    known: &|writer| state.roster.writer(writer).is_some(),
+                    own: &is_own,
+                    covered: &|writer, seq, hash| {
+                        state.roster.reductions().any(|reduction| {
+                            let listed = reduction.cut_offs.get(&(writer, *compartment));
+                            listed
+                                .into_iter()
+                                .flatten()
+                                .any(|cut_off| seq == cut_off.seq && hash == cut_off.hash)
+                        })
+                    },
+                };
                 let stored = intake::store(
                     connection,
                     *context,
                     *compartment,
-                    &is_member,
-                    &is_own,
+                    &writers,
                     runs,
                     &mut pass.in_hand,
                 )?;
@@ -305,8 +337,22 @@ impl Device {
                     .changed
                     .entry(*compartment)
                     .or_default()
-                    .extend(stored.changed);
+                    .copy_all(&stored.changed);
                 received.declined.extend(stored.declined);
+                for writer in &stored.continued {
+                    let reason = "a copy of this device went on under it";
+                    forks::set_spent(engine.connection(), *writer, reason)?;
+                    received.own_grew = true;
+                }
+                for cut in stored.cuts {
+                    received.forked.push(cut.signer);
+                    if cut.was_merged {
+                        cuts.push(cut.branch);
+                    }
+                }
+            }
+            if !cuts.is_empty() {
+                forks::rename_rows(&mut pass, engine, &cuts)?;
             }
             pass.run(engine, &is_own)?;
             Ok(())
@@ -316,6 +362,12 @@ impl Device {
         let waiting = std::mem::take(&mut pass.waiting);
         self.waiting = waiting;
         Ok(received)
+    }
+
+    /// Who stands behind a writer, in whatever context.
+    fn user_of_any(&self, writer: WriterKey) -> Option<UserId> {
+        let known = |state: &ContextState| Some(state.roster.writer(writer)?.user);
+        self.contexts.values().find_map(known)
     }
 
     /// What the logs of this device wait for, by compartment and writer, as of the last pass.

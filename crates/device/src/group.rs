@@ -114,6 +114,13 @@ impl Device {
         Ok(std::mem::take(&mut self.group.signed))
     }
 
+    /// As [`Device::make_durable`], which goes on to tell of it: before something arrives that what was written must not wait for.
+    pub(crate) fn sign_before(&mut self) -> Result<(), DeviceError> {
+        let signed = self.make_durable()?;
+        self.group.signed |= signed;
+        Ok(())
+    }
+
     fn commit_heads(&mut self) -> Result<bool, DeviceError> {
         self.own_logs.forget();
         let connection = self.replica.connection();
@@ -147,11 +154,12 @@ fn sign_heads(
 ) -> rusqlite::Result<bool> {
     let mut any = false;
     for mut log in stored::written_unsigned(connection)? {
-        let Some(secret) = secrets.writer_by_key(log.writer) else {
+        let Some(secret) = secrets.writer_by_key(log.signer) else {
             continue;
         };
         let head = Head::sign(log.compartment, log.tail, log.tail_hash, secret);
-        log.vouch(connection, log.tail, &head.signature)?;
+        let (seq, hash) = (log.tail, log.tail_hash);
+        log.vouch(connection, seq, hash, &head.signature)?;
         log.save(connection)?;
         own_logs.signed(&log);
         any = true;

@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 
 use aeroedge_ids::{CompartmentId, ContextId, EntryHash, Seq, WriterKey};
-use aeroedge_log::entry::{EntryRef, WriterTag};
-use aeroedge_log::head::Head;
+use aeroedge_log::entry::EntryRef;
 use aeroedge_protocol::{Frontier, Run};
 use rusqlite::Connection;
 
 use crate::stored::{self, LogNumber, LogRow};
+use crate::stories::{Cut, Stories};
 
 /// What became of a batch of runs.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +19,10 @@ pub(crate) struct Stored {
     pub(crate) changed: Frontier,
     /// Logs of which this device takes no more from this source, and why.
     pub(crate) declined: Vec<(WriterKey, Declined)>,
+    /// Logs that were cut in two: their writer signed two stories.
+    pub(crate) cuts: Vec<Cut>,
+    /// Writers of this very installation under which somebody else went on.
+    pub(crate) continued: Vec<WriterKey>,
 }
 
 /// Why a run was not taken.
@@ -45,27 +49,44 @@ pub enum Declined {
     /// More than [`UNVOUCHED_MAX`] without a head, or the most of all when that is too much.
     #[error("too much came without a signature over it")]
     Unsigned,
-    /// Another entry with this number is here, and signed.
-    #[error("the writer signed two different entries with one number: the log is forked")]
-    Forked,
+    /// They follow an entry that is not here under that number.
+    #[error(
+        "the entries follow others than those here: the log may be forked, and a new link compares from the start"
+    )]
+    OtherStory,
+    /// The writer signed more stories than are kept.
+    #[error(
+        "the writer signed more than {} different stories of one log: revoke its device",
+        crate::stories::BRANCHES_MAX
+    )]
+    TooManyStories,
 }
 
 /// The most bytes of one log that are stored before a head covers them: the longest transaction that can travel, because a
 /// head never splits one.
 pub const UNVOUCHED_MAX: i64 = 256 << 20;
 /// The most bytes of all logs of others together that are stored before heads cover them.
-const UNVOUCHED_TOTAL: i64 = 2 * UNVOUCHED_MAX;
+pub(crate) const UNVOUCHED_TOTAL: i64 = 2 * UNVOUCHED_MAX;
 
 /// Entries that were stored in this very transaction, byte for byte, so that merging need not read them back.
 pub(crate) type InHand<'a> = BTreeMap<(LogNumber, Seq), &'a [u8]>;
+
+/// What the membership history says of writers.
+pub(crate) struct Writers<'a> {
+    /// Whether it is a member's, or was.
+    pub(crate) known: &'a dyn Fn(WriterKey) -> bool,
+    /// Whether this installation holds its secret.
+    pub(crate) own: &'a dyn Fn(WriterKey) -> bool,
+    /// Whether a cut-off of the writer's log counts this entry in.
+    pub(crate) covered: &'a dyn Fn(WriterKey, Seq, EntryHash) -> bool,
+}
 
 /// Stores what holds. Runs in the caller's transaction.
 pub(crate) fn store<'a>(
     connection: &Connection,
     context: ContextId,
     compartment: CompartmentId,
-    is_member: &dyn Fn(WriterKey) -> bool,
-    is_own: &dyn Fn(WriterKey) -> bool,
+    writers: &Writers<'_>,
     runs: &'a [Run],
     in_hand: &mut InHand<'a>,
 ) -> rusqlite::Result<Stored> {
@@ -78,98 +99,56 @@ pub(crate) fn store<'a>(
         {
             continue;
         }
-        if !is_member(run.writer) {
+        let signer = signer_of(connection, compartment, writers, run)?;
+        let Some(signer) = signer.filter(|signer| (writers.known)(*signer)) else {
             outcome.declined.push((run.writer, Declined::UnknownWriter));
             continue;
+        };
+        let is_own = (writers.own)(signer);
+        let mut stories = Stories::of(connection, context, compartment, signer, is_own)?;
+        let before: BTreeMap<WriterKey, Seq> = stories
+            .vouched()
+            .map(|log| (log.writer, log.vouched))
+            .collect();
+        let is_covered = |seq, hash| (writers.covered)(signer, seq, hash);
+        if let Err(reason) = stories.take(run, &is_covered, in_hand)? {
+            outcome.declined.push((run.writer, reason));
         }
-        let mut log = stored::find_or_start(
-            connection,
-            context,
-            compartment,
-            run.writer,
-            &WriterTag::of(&run.writer).0,
-        )?;
-        // Nobody may talk this installation out of what it wrote itself.
-        if is_own(run.writer) && log.awaits_own_head() {
-            // What is signed comes back when a relay is faster than the own link: nothing to take, nothing to complain of.
-            if run.last() > log.vouched {
-                outcome.declined.push((run.writer, Declined::OwnUnsigned));
-            }
-            continue;
-        }
-        let before = log.vouched;
-        match store_run(connection, &mut log, run, in_hand)? {
-            Ok(()) => log.save(connection)?,
-            Err(reason) => {
-                drop_tail(connection, &mut log)?;
-                outcome.declined.push((run.writer, reason));
+        for log in stories.vouched() {
+            if log.vouched > before.get(&log.writer).copied().unwrap_or_default() {
+                let check = log.vouched_hash.check();
+                outcome.changed.mark(log.writer, log.vouched, check);
+                if is_own {
+                    outcome.continued.push(signer);
+                }
             }
         }
-        if log.vouched > before {
-            outcome.changed.insert(run.writer, log.vouched);
-        }
+        outcome.cuts.append(&mut stories.cuts);
     }
     Ok(outcome)
 }
 
-fn store_run<'a>(
+/// Whose entries a run brings: its log is named by the writer, or by a branch that is here, or by one that is new.
+fn signer_of(
     connection: &Connection,
-    log: &mut LogRow,
-    run: &'a Run,
-    in_hand: &mut InHand<'a>,
-) -> rusqlite::Result<Result<(), Declined>> {
-    let Some(entries) = skip_known(connection, log, run)? else {
-        return Ok(Err(Declined::Forked));
-    };
-    let (first, entries) = entries;
-    if !entries.is_empty() && first != log.tail.next() {
-        return Ok(Err(Declined::Gap));
+    compartment: CompartmentId,
+    writers: &Writers<'_>,
+    run: &Run,
+) -> rusqlite::Result<Option<WriterKey>> {
+    if (writers.known)(run.writer) {
+        return Ok(Some(run.writer));
     }
-    for bytes in entries {
-        let Ok(entry) = EntryRef::parse(bytes) else {
-            return Ok(Err(Declined::Malformed));
-        };
-        let is_of_this_log = entry.context() == log.context
-            && entry.compartment() == log.compartment
-            && entry.writer() == log.writer
-            && entry.seq() == log.tail.next();
-        if !is_of_this_log {
-            return Ok(Err(Declined::Malformed));
-        }
-        if entry.previous() != log.tail_hash {
-            return Ok(Err(Declined::BrokenChain));
-        }
-        log.append(connection, bytes, entry.hash())?;
-        // Should it be dropped again, whatever takes its place is noted here in its stead.
-        in_hand.insert((log.number, log.tail), bytes);
+    if let Some(log) = stored::find(connection, compartment, run.writer)? {
+        return Ok(Some(log.signer));
     }
-    if run.head.is_none() && !is_bearable(connection, log, UNVOUCHED_MAX, UNVOUCHED_TOTAL)? {
-        return Ok(Err(Declined::Unsigned));
-    }
-    let Some(head) = run.head.filter(|head| head.seq > log.vouched) else {
-        return Ok(Ok(()));
-    };
-    let Some(bytes) = stored::entry(connection, log.number, head.seq)? else {
-        return Ok(Err(Declined::FalseHead));
-    };
-    let signed = Head {
-        compartment: log.compartment,
-        writer: log.writer,
-        seq: head.seq,
-        hash: head.hash,
-        signature: head.signature,
-    };
-    if hash_of(&bytes) != Some(head.hash) || signed.verify().is_err() || splits_transaction(&bytes)
-    {
-        return Ok(Err(Declined::FalseHead));
-    }
-    log.vouch(connection, head.seq, &head.signature)?;
-    Ok(Ok(()))
+    // What such a run is called is of no account: its entries say whose they are, and the head proves it.
+    let first = run.entries.first().map(|bytes| EntryRef::parse(bytes));
+    Ok(first.and_then(Result::ok).map(|entry| entry.writer()))
 }
 
 /// Whether what nobody signed of a log may stay. Anybody who knows a log can make up entries for it, and a member can have
 /// any number of logs: so all of them together have a bound, and it is the longest that is dropped for it.
-fn is_bearable(
+pub(crate) fn is_bearable(
     connection: &Connection,
     log: &LogRow,
     most: i64,
@@ -192,58 +171,11 @@ fn is_bearable(
         if other.number == log.number {
             return Ok(false);
         }
-        drop_tail(connection, &mut other)?;
+        let vouched = other.vouched;
+        stored::truncate(connection, &mut other, vouched)?;
         together -= bytes;
     }
     Ok(true)
-}
-
-/// The entries of a run that are not here yet, and the position of the first.
-type Fresh<'a> = (Seq, &'a [Vec<u8>]);
-
-/// Leaves out what is here already. `None` if what is here and vouched for is different; an unvouched tail that differs is dropped instead.
-fn skip_known<'a>(
-    connection: &Connection,
-    log: &mut LogRow,
-    run: &'a Run,
-) -> rusqlite::Result<Option<Fresh<'a>>> {
-    let last_known = Seq(log.tail.0.min(run.last().0));
-    if run.first == Seq::NONE || last_known < run.first {
-        return Ok(Some((run.first, &run.entries)));
-    }
-    // The chain makes one comparison enough: equal at the last shared position is equal before it.
-    let agrees = |connection: &Connection, seq: Seq| -> rusqlite::Result<bool> {
-        let ours = stored::entry(connection, log.number, seq)?;
-        Ok(ours.as_ref() == run.entries.get((seq.0 - run.first.0) as usize))
-    };
-    if !agrees(connection, last_known)? {
-        if run.first <= log.vouched && !agrees(connection, log.vouched.min(run.last()))? {
-            return Ok(None);
-        }
-        drop_tail(connection, log)?;
-    }
-    let known = (log.tail.next().0.saturating_sub(run.first.0) as usize).min(run.entries.len());
-    Ok(Some((
-        Seq(run.first.0 + known as u64),
-        &run.entries[known..],
-    )))
-}
-
-/// Takes a log back to what its writer signed.
-pub(crate) fn drop_tail(connection: &Connection, log: &mut LogRow) -> rusqlite::Result<()> {
-    let hash = match stored::entry(connection, log.number, log.vouched)? {
-        Some(bytes) => hash_of(&bytes).unwrap_or(EntryHash([0; 32])),
-        None => EntryHash([0; 32]),
-    };
-    stored::discard_unvouched(connection, log, hash)
-}
-
-fn hash_of(bytes: &[u8]) -> Option<EntryHash> {
-    EntryRef::parse(bytes).ok().map(|entry| entry.hash())
-}
-
-fn splits_transaction(bytes: &[u8]) -> bool {
-    EntryRef::parse(bytes).is_ok_and(|entry| entry.more_parts())
 }
 
 #[cfg(test)]

@@ -80,9 +80,6 @@ pub enum MembershipError {
     /// Others would ignore it.
     #[error("the group would ignore this: {0}")]
     Ignored(Rejection),
-    /// What the database holds of a log is not what it says.
-    #[error("a stored log is damaged: restore a copy, or join again")]
-    Damaged,
     /// The keys.
     #[error("the keys could not be saved")]
     Keys(#[source] Box<dyn Error + Send + Sync>),
@@ -168,7 +165,12 @@ impl Device {
 
     /// Who stands behind a writer in a context.
     pub fn user_of(&self, context: ContextId, writer: WriterKey) -> Option<UserId> {
-        Some(self.roster(context)?.writer(writer)?.user)
+        let roster = self.roster(context)?;
+        if let Some(known) = roster.writer(writer) {
+            return Some(known.user);
+        }
+        // The cells of a branch of a forked log carry its name.
+        Some(roster.writer(self.signer_of(writer).ok()?)?.user)
     }
 
     /// Becomes a member: saves the writer's secret, then stores the entries that others gave us and our own.

@@ -20,7 +20,7 @@ use crate::state::ContextState;
 use crate::stored::{self, LogRow};
 use crate::verdicts::{self, Refused};
 
-pub(crate) use seen::{Line, Vectors, note, upto, vector_of};
+pub(crate) use seen::{Line, Vectors, add_met, note, upto, vector_of};
 pub(crate) use transaction::{Aim, Verdict, content_fault, key_of, open};
 
 /// A stamp further ahead of this device's clock than this is stored and not merged until its time comes, milliseconds.
@@ -152,7 +152,8 @@ impl<'a> Pass<'a> {
                 .waiting
                 .values()
                 .any(|waiting| matches!(waiting, Waiting::Seen { .. }));
-            if done == before || !may_go_on {
+            // And a branch, for the log that it leaves.
+            if done == before || !(may_go_on || stored::any_branch_waits(engine.connection())?) {
                 return Ok(());
             }
         }
@@ -164,6 +165,10 @@ impl<'a> Pass<'a> {
         log: &mut LogRow,
     ) -> Result<(), MergingError> {
         let start = log.merged;
+        if log.parent.is_some() && log.merged == log.base() {
+            stored::inherit_seen(engine.connection(), log)?;
+            self.vectors.remove(&log.number);
+        }
         while log.merged < log.vouched {
             let first = log.merged.next();
             match self.take(engine, log, log.vouched, Aim::Merge)? {
@@ -209,7 +214,7 @@ impl<'a> Pass<'a> {
         last: Seq,
     ) -> Result<(), MergingError> {
         let connection = engine.connection();
-        let tag = WriterTag::of(&log.writer);
+        let tag = WriterTag::of(&log.signer);
         if verdicts::is_late(connection, log.compartment, tag, first)? {
             let rows = self.rows_of(connection, log, first, last)?;
             self.late.entry(log.compartment).or_default().extend(rows);

@@ -28,13 +28,11 @@ pub(crate) fn read(
     after: Cursor,
     max_bytes: usize,
 ) -> rusqlite::Result<EntriesRead> {
-    let mut logs: BTreeMap<LogNumber, (LogRow, Seq)> = stored::logs_of(connection, compartment)?
-        .into_iter()
-        .map(|row| {
-            let has = peer.get(&row.writer).copied().unwrap_or(Seq::NONE);
-            (row.number, (row, has))
-        })
-        .collect();
+    let mut logs: BTreeMap<LogNumber, (LogRow, Seq)> = BTreeMap::new();
+    for row in stored::logs_of(connection, compartment)? {
+        let has = held_by_peer(connection, &row, peer)?;
+        logs.insert(row.number, (row, has));
+    }
     let mut out = EntriesRead {
         next: after,
         exhausted: true,
@@ -98,6 +96,26 @@ pub(crate) fn read(
         attach_head(connection, compartment, run)?;
     }
     Ok(out)
+}
+
+/// How much of a log the peer has. What is a branch here may be the end of its trunk there, where the fork is not known.
+fn held_by_peer(connection: &Connection, log: &LogRow, peer: &Frontier) -> rusqlite::Result<Seq> {
+    if let Some(seq) = peer.get(&log.writer) {
+        return Ok((*seq).max(log.base()));
+    }
+    let mut next = log.parent;
+    while let Some(number) = next {
+        let parent = stored::by_number(connection, number)?;
+        if let (Some(seq), Some(check)) = (peer.get(&parent.writer), peer.check(&parent.writer))
+            && *seq > log.base()
+            && *seq <= log.vouched
+            && stored::hash_at(connection, log, *seq)?.is_some_and(|hash| hash.check() == check)
+        {
+            return Ok(*seq);
+        }
+        next = parent.parent;
+    }
+    Ok(log.base())
 }
 
 /// Gives the run the last head that falls into it.

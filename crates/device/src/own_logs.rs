@@ -75,7 +75,7 @@ impl OwnLogs {
         if let Some(end) = self.ends.get_mut(&log.compartment)
             && end.log.number == log.number
         {
-            end.log.vouched = log.vouched;
+            (end.log.vouched, end.log.vouched_hash) = (log.vouched, log.vouched_hash);
         }
     }
 

@@ -41,15 +41,15 @@ impl Chain for LogChain<'_> {
         if seq > self.log.vouched {
             return None;
         }
-        let bytes = stored::entry(self.connection, self.log.number, seq).ok()??;
-        Some(EntryRef::parse(&bytes).ok()?.hash() == hash)
+        let ours = stored::hash_at(self.connection, self.log, seq).ok()??;
+        Some(ours == hash)
     }
 }
 
 /// A digest of everything that the verdicts on a log rest on, besides the log itself; `None` while its writer is known and
 /// nobody ever took rights from it.
 fn foundation(connection: &Connection, state: &ContextState, log: &LogRow) -> Option<[u8; 32]> {
-    let Some(writer) = state.roster.writer(log.writer) else {
+    let Some(writer) = state.roster.writer(log.signer) else {
         return Some([0; 32]);
     };
     let chain = LogChain::new(connection, log);
@@ -61,7 +61,7 @@ fn foundation(connection: &Connection, state: &ContextState, log: &LogRow) -> Op
         }
         is_plain = false;
         digest.update(reduction.entry.0);
-        let cut_offs = reduction.cut_offs.get(&(log.writer, log.compartment));
+        let cut_offs = reduction.cut_offs.get(&(log.signer, log.compartment));
         for cut_off in cut_offs.into_iter().flatten() {
             let answer = chain.contains(cut_off.seq, cut_off.hash);
             digest.update([answer.map_or(2, u8::from)]);
@@ -144,8 +144,8 @@ fn first_doubtful(
         .into_iter()
         .peekable();
     let chain = LogChain::new(connection, log);
-    let mut start = Seq(1);
-    for seq in (1..=log.merged.0).map(Seq) {
+    let mut start = log.first;
+    for seq in (log.first.0..=log.merged.0).map(Seq) {
         let Some(bytes) = stored::entry(connection, log.number, seq)? else {
             continue;
         };
@@ -229,7 +229,7 @@ fn judge_from(
                 found
             }
             // What was merged once does not wait again, nor may anything of this device's own.
-            Verdict::Waits(_) if did_count || is_own(log.writer) => {
+            Verdict::Waits(_) if did_count || is_own(log.signer) => {
                 counts = true;
                 end_of(connection, &at, end)?
             }

@@ -18,7 +18,7 @@ use rusqlite::Connection;
 
 use crate::clocks::{self, ClockOff};
 use crate::device::Device;
-use crate::intake;
+use crate::forks;
 use crate::own_logs::OwnLogs;
 use crate::state::ContextState;
 use crate::stored::{self, LogRow};
@@ -91,6 +91,9 @@ pub enum SealingError {
     /// The clock of this device is behind.
     #[error(transparent)]
     Clock(ClockOff),
+    /// Another process has just found out that a copy of this device wrote under the writer in use.
+    #[error("another copy of this device wrote in its name: write again, under a new name")]
+    UsedElsewhere,
     /// Entries of this device's own came back from others and could not be merged yet: writing now would skip them.
     #[error(
         "entries that this device wrote earlier have come back and wait: synchronise, then write again"
@@ -257,6 +260,9 @@ impl<R: CryptoRng> Sealing<'_, R> {
         if let Some(log) = self.own_logs.known(compartment) {
             return Ok((log, Vec::new()));
         }
+        if forks::is_spent(connection, writer)? {
+            return Err(SealingError::UsedElsewhere.into());
+        }
         let mut log = stored::find_or_start(
             connection,
             context,
@@ -265,7 +271,8 @@ impl<R: CryptoRng> Sealing<'_, R> {
             &WriterTag::of(&writer).0,
         )?;
         if log.tail > log.vouched && !log.awaits_own_head() {
-            intake::drop_tail(connection, &mut log)?;
+            let vouched = log.vouched;
+            stored::truncate(connection, &mut log, vouched)?;
         }
         if log.merged < log.tail {
             return Err(SealingError::OwnEntriesWait.into());
@@ -276,7 +283,7 @@ impl<R: CryptoRng> Sealing<'_, R> {
                 continue;
             };
             seen.push(Seen {
-                writer: WriterTag::of(&other.writer),
+                writer: WriterTag::of(&other.signer),
                 seq: other.merged,
                 check,
             });

@@ -24,8 +24,10 @@ pub struct CompartmentStatus {
 /// One log of a compartment.
 #[derive(Debug, Clone)]
 pub struct LogStatus {
-    /// Whose.
+    /// Its name: the writer, or a name of its own if it is a branch of a forked log.
     pub writer: WriterKey,
+    /// The writer whose branch it is, if it is one.
+    pub branch_of: Option<WriterKey>,
     /// The device behind the writer.
     pub device: Option<DeviceKey>,
     /// The person behind the device.
@@ -54,7 +56,11 @@ impl Device {
             };
             let mut logs = Vec::new();
             for log in stored::logs_of(self.connection(), *compartment)? {
-                let known = state.roster.writer(log.writer);
+                // A story that nobody signed is none.
+                if !log.is_proven() {
+                    continue;
+                }
+                let known = state.roster.writer(log.signer);
                 let refused = self
                     .connection()
                     .prepare_cached("SELECT seq, reason FROM device_refused WHERE log = ?1 ORDER BY seq DESC LIMIT 100")?
@@ -62,9 +68,10 @@ impl Device {
                     .collect::<Result<_, _>>()?;
                 logs.push(LogStatus {
                     writer: log.writer,
+                    branch_of: log.parent.map(|_| log.signer),
                     device: known.map(|writer| writer.device),
                     user: known.map(|writer| writer.user),
-                    is_own: self.secrets.writer_by_key(log.writer).is_some(),
+                    is_own: self.secrets.writer_by_key(log.signer).is_some(),
                     stored: log.tail,
                     vouched: log.vouched,
                     merged: log.merged,

@@ -101,11 +101,14 @@ pub(crate) fn latest_stamp(
     log: &LogRow,
     seq: Seq,
 ) -> rusqlite::Result<Option<Hlc>> {
-    if seq == Seq::NONE {
-        return Ok(Some(Hlc::ZERO));
-    }
     if seq == log.merged {
         return Ok(Some(log.merged_hlc));
+    }
+    if seq < log.first {
+        return match log.parent {
+            Some(parent) => latest_stamp(connection, &stored::by_number(connection, parent)?, seq),
+            None => Ok(Some(Hlc::ZERO)),
+        };
     }
     let Some(bytes) = stored::entry(connection, log.number, seq)? else {
         let past = checkpoint::past(connection, log.number, seq)?;

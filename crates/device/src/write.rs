@@ -59,6 +59,12 @@ impl Device {
         rng: &mut impl CryptoRng,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, WriteError<E>> {
+        if !self.replica.is_group_open() {
+            self.refresh()
+                .map_err(|error| WriteError::Storage(Box::new(error)))?;
+            self.leave_spent_writer(now, rng)
+                .map_err(|error| WriteError::Storage(Box::new(error)))?;
+        }
         let commit = self
             .prepare_write()
             .map_err(|error| WriteError::Storage(Box::new(error)))?;

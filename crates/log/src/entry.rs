@@ -7,7 +7,7 @@ mod body;
 mod chain;
 mod sealer;
 
-pub use body::{Body, BodyError, Seen, WriterTag};
+pub use body::{Body, BodyError, Seen, WriterTag, branch_name};
 pub use chain::{ChainError, ChainPosition};
 pub use sealer::{OpenError, Opener, SealError, SealedEntry, Sealer};
 

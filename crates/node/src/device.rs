@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use aeroedge_device::{Device, PeerAcceptError, PeerRefused, ReceiveControlError, Touched};
+use aeroedge_device::{
+    Declined, Device, PeerAcceptError, PeerRefused, ReceiveControlError, Touched,
+};
 use aeroedge_ids::{CompartmentId, ContextId, ControlHash, DeviceKey, Millis, WriterKey};
 use aeroedge_log::tags::LinkKey;
 use aeroedge_protocol::{Credential, Cursor, EndReason, Frontier, LinkKind, Run, Signature};
@@ -146,6 +148,14 @@ impl Store for Device {
         })
     }
 
+    fn compare_frontier(
+        &mut self,
+        compartment: CompartmentId,
+        peer: &Frontier,
+    ) -> Result<Vec<WriterKey>, StoreError> {
+        Ok(Device::compare_frontier(self, compartment, peer)?)
+    }
+
     fn receive_entries(
         &mut self,
         batches: &[(ContextId, CompartmentId, Vec<Run>)],
@@ -157,6 +167,9 @@ impl Store for Device {
     fn settle(&mut self, now: Millis) -> Result<Received<MergedRows>, StoreError> {
         if let Err(error) = self.start_overdue_epochs(now, &mut rand::rng()) {
             tracing::warn!(%error, "new keys that are due could not be made");
+        }
+        if let Err(error) = self.tend_copies(now, &mut rand::rng()) {
+            tracing::warn!(%error, "another copy of this device could not be dealt with");
         }
         Ok(translated(self.merge_waiting(now)?))
     }
@@ -214,6 +227,14 @@ fn translated(received: aeroedge_device::Received) -> Received<MergedRows> {
     for (writer, seq, reason) in &received.merged.refused {
         tracing::warn!(%writer, %seq, reason, "entry refused");
     }
+    for writer in &received.forked {
+        tracing::warn!(%writer, "the log is forked: its writer signed two stories");
+    }
+    let forked = !received.forked.is_empty();
+    let parted = received
+        .declined
+        .iter()
+        .any(|(_, reason)| *reason == Declined::OtherStory);
     let tables: BTreeSet<String> = received
         .touched
         .iter()
@@ -228,6 +249,8 @@ fn translated(received: aeroedge_device::Received) -> Received<MergedRows> {
             .into_iter()
             .map(|(writer, _)| writer)
             .collect(),
+        forked,
+        parted,
         contexts,
         tables,
         touched: any.then_some(MergedRows {

@@ -7,7 +7,7 @@
 
 mod membership;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -102,6 +102,8 @@ struct Group<S: Store> {
     wrote: bool,
     /// Another process wrote.
     foreign: bool,
+    /// Links whose sessions have to begin anew.
+    begin_anew: BTreeSet<LinkId>,
     bytes: usize,
 }
 
@@ -117,6 +119,7 @@ impl<S: Store> Group<S> {
             may_have_control: false,
             wrote: false,
             foreign: false,
+            begin_anew: BTreeSet::new(),
             bytes: 0,
         }
     }
@@ -416,6 +419,21 @@ impl<S: Store> Thread<S> {
                     exhausted: read.exhausted,
                 }
             }
+            Question::Compare {
+                context,
+                compartment,
+                peer,
+            } => {
+                let logs = self.store.compare_frontier(compartment, &peer)?;
+                if logs.is_empty() {
+                    return Ok(());
+                }
+                Event::PeerDisagrees {
+                    context,
+                    compartment,
+                    logs,
+                }
+            }
             Question::Forget { context } => {
                 if let Some(state) = self.links.get_mut(&link) {
                     state.accepted.remove(&context);
@@ -472,6 +490,11 @@ impl<S: Store> Thread<S> {
                 return self.tell(link, Event::StoreFailed);
             }
         };
+        if received.forked {
+            group.begin_anew.extend(self.links.keys().copied());
+        } else if received.parted {
+            group.begin_anew.insert(link);
+        }
         for (id, (context, compartment, runs)) in ids.into_iter().zip(&batches) {
             if let Some(changed) = received
                 .changed
@@ -482,7 +505,7 @@ impl<S: Store> Thread<S> {
                     .taken
                     .entry((*context, *compartment))
                     .or_default()
-                    .extend(changed);
+                    .copy_all(&changed);
                 self.peers.received();
             }
             let declined = |writer: &WriterKey| runs.iter().any(|run| run.writer == *writer);
@@ -519,7 +542,7 @@ impl<S: Store> Thread<S> {
         let failed = match durable {
             Ok(own) => {
                 for (place, changed) in std::mem::take(&mut group.taken) {
-                    self.offered.entry(place).or_default().extend(&changed);
+                    self.offered.entry(place).or_default().copy_all(&changed);
                     self.spread(place, &changed, Origin::Elsewhere);
                 }
                 if own || group.foreign {
@@ -540,6 +563,11 @@ impl<S: Store> Thread<S> {
             };
             self.tell(link, event);
         }
+        for link in group.begin_anew {
+            if let Some(state) = self.links.get(&link) {
+                let _ = state.events.send(ToLink::Restart);
+            }
+        }
         for finish in group.finishes {
             finish(failed.as_ref().map_or(Ok(()), Err));
         }
@@ -553,14 +581,11 @@ impl<S: Store> Thread<S> {
         };
         for (place, frontier) in frontiers {
             let told = self.offered.entry(place).or_default();
-            let changed: Frontier = frontier
-                .into_iter()
-                .filter(|(writer, seq)| told.get(writer) < Some(seq))
-                .collect();
+            let changed = frontier.beyond(told);
             if changed.is_empty() {
                 continue;
             }
-            told.extend(&changed);
+            told.copy_all(&changed);
             for (writer, seq) in &changed {
                 if self.store.is_own(place.0, *writer) {
                     self.peers.own_moved(place.1, *writer, *seq);

@@ -85,6 +85,11 @@ pub(crate) enum Question {
         peer: std::sync::Arc<Frontier>,
         bytes_max: usize,
     },
+    Compare {
+        context: ContextId,
+        compartment: CompartmentId,
+        peer: std::sync::Arc<Frontier>,
+    },
     Apply {
         batch: BatchId,
         context: ContextId,

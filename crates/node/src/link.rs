@@ -272,9 +272,13 @@ impl<'a, S: Send + 'static> Task<'a, S> {
             Output::Closed { reason, by_peer } => {
                 tracing::info!(link = self.id.0, %reason, by_peer, "session over");
                 self.close_reason = reason.to_string();
+                if reason == CloseReason::Parted {
+                    self.ended = Ended::Restart;
+                }
                 if !matches!(
                     reason,
                     CloseReason::Done
+                        | CloseReason::Parted
                         | CloseReason::LinkLost
                         | CloseReason::Replaced
                         | CloseReason::ShuttingDown
@@ -366,13 +370,20 @@ impl<'a, S: Send + 'static> Task<'a, S> {
             Output::InSync {
                 context,
                 compartment,
-            }
-            | Output::PeerFrontier {
-                context,
-                compartment,
-                ..
             } => {
                 self.stirred.insert((context, compartment));
+            }
+            Output::PeerFrontier {
+                context,
+                compartment,
+                frontier,
+            } => {
+                self.stirred.insert((context, compartment));
+                self.ask(Question::Compare {
+                    context,
+                    compartment,
+                    peer: frontier,
+                });
             }
             Output::ControlInSync { .. } => {}
         }

@@ -1,8 +1,9 @@
 //! Who is there: links, the devices behind them, and how the exchange with each stands.
 //!
-//! A device counts as there while a link to it is proven. Of two links to one device one stays, and both ends choose
-//! the same: the newer one, since the older may be dead without this end knowing; if they crossed, the one with the
-//! smaller binding.
+//! A device counts as there while a link to it is proven. Of two links to one device by different transports one stays, and both ends
+//! choose the same: the newer one, since the older may be dead without this end knowing; if they crossed, the one with the
+//! smaller binding. Two by one transport both stay: it knows its own duplicates, so these lead to two programs under one key, a
+//! device and a copy of it, and each has something to say.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -164,11 +165,13 @@ impl Peers {
             return Verdict::Yields;
         }
         let first = record.device.is_none();
-        let (opened, binding) = (record.opened, record.binding);
+        let (opened, binding, transport) = (record.opened, record.binding, record.transport);
         let other = inner
             .links
             .iter()
-            .find(|(id, other)| **id != link && other.device == Some(device))
+            .find(|(id, other)| {
+                **id != link && other.device == Some(device) && other.transport != transport
+            })
             .map(|(id, other)| (*id, other.opened, other.binding))
             .filter(|_| first);
         let verdict = match other {
@@ -454,10 +457,16 @@ mod tests {
     }
 
     fn up(peers: &Peers, link: u64, binding: u8) {
+        // Two transports, so that the links may be duplicates.
+        let transport = if link == 1 { "memory" } else { "other" };
+        up_by(peers, link, binding, transport);
+    }
+
+    fn up_by(peers: &Peers, link: u64, binding: u8, transport: &'static str) {
         peers.link_up(
             LinkId(link),
             [binding; 32],
-            "memory",
+            transport,
             "here".into(),
             Arc::new(Heard::new()),
         );
@@ -495,6 +504,15 @@ mod tests {
             peers.proven(LinkId(2), DEVICE, CONTEXT),
             Verdict::Replaces(LinkId(1))
         );
+    }
+
+    #[test]
+    fn a_device_and_its_copy_both_keep_their_links() {
+        let peers = peers();
+        up_by(&peers, 1, 3, "lan");
+        up_by(&peers, 2, 9, "lan");
+        assert_eq!(peers.proven(LinkId(1), DEVICE, CONTEXT), Verdict::Keep);
+        assert_eq!(peers.proven(LinkId(2), DEVICE, CONTEXT), Verdict::Keep);
     }
 
     #[test]

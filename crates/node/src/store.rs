@@ -78,6 +78,15 @@ pub trait Store: Send + 'static {
         bytes_max: usize,
     ) -> Result<EntriesRead, StoreError>;
 
+    /// Compares what a peer says it holds with what is here: the logs in which it names other entries.
+    fn compare_frontier(
+        &mut self,
+        _compartment: CompartmentId,
+        _peer: &Frontier,
+    ) -> Result<Vec<WriterKey>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// Checks, stores and merges entries that came over one link. They need not be durable before
     /// [`Store::make_durable`].
     fn receive_entries(
@@ -149,6 +158,10 @@ pub struct Received<T> {
     pub changed: BTreeMap<CompartmentId, Frontier>,
     /// Writers whose entries did not hold.
     pub declined: Vec<WriterKey>,
+    /// A log turned out to be forked: what is offered of it has other names now, so all sessions begin anew.
+    pub forked: bool,
+    /// The peer holds other entries than those here under some numbers: only a new session compares them from the start.
+    pub parted: bool,
     /// Contexts and tables whose rows changed.
     pub contexts: BTreeSet<ContextId>,
     /// The tables.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use aeroedge_ids::{Millis, Seq, WriterKey};
+use aeroedge_ids::{EntryCheck, Millis, Seq, WriterKey};
 use sha2::{Digest, Sha256};
 
 use crate::event::{Cursor, Frontier, Origin, Run};
@@ -64,6 +64,8 @@ pub(crate) struct EntrySync {
     pub(crate) reading: Option<usize>,
     /// Batches sent and not yet acknowledged.
     pub(crate) outstanding: usize,
+    /// The read under way was asked for before the peer's position was set back: its answer is void.
+    reading_is_void: bool,
     /// Whether the session has this compartment in its line of those to read for.
     pub(crate) in_line: bool,
     in_sync: bool,
@@ -90,6 +92,7 @@ impl EntrySync {
             stalled: false,
             reading: None,
             outstanding: 0,
+            reading_is_void: false,
             in_line: false,
             in_sync: false,
         }
@@ -147,12 +150,29 @@ impl EntrySync {
         }
         for (writer, seq) in changed {
             self.raise_peer(*writer, *seq)?;
+            if self.peer.get(writer) == Some(seq) {
+                Arc::make_mut(&mut self.peer).copy(changed, writer);
+            }
+            self.compare_story(writer)?;
             if let Some(held) = self.held.get_mut(writer) {
                 let latest = held.since.0 + HOLDS_MAX * delay_ms;
                 held.due = Millis((now.0 + delay_ms).min(latest));
             }
         }
         Ok(())
+    }
+
+    /// The peer's positions in these logs name other entries than those here: all of them is sent, so that it shows where
+    /// they part.
+    pub(crate) fn on_peer_disagrees(&mut self, logs: &[WriterKey]) {
+        for log in logs {
+            if Arc::make_mut(&mut self.peer).remove(log).is_some() {
+                self.place(*log);
+            }
+        }
+        self.stalled = false;
+        self.cursor = Cursor::START;
+        self.reading_is_void = self.reading.is_some();
     }
 
     /// The own frontier moved. Returns what to announce to the peer.
@@ -162,15 +182,16 @@ impl EntrySync {
         origin: Origin,
         now: Millis,
         delay_ms: u64,
-    ) -> Frontier {
+    ) -> Result<Frontier, CloseReason> {
         let mut announced = Frontier::new();
         for (writer, seq) in changed {
             if *seq <= self.local.get(writer).copied().unwrap_or_default() {
                 continue;
             }
-            self.local.insert(*writer, *seq);
+            self.local.copy(changed, writer);
             self.stalled = false;
             self.place(*writer);
+            self.compare_story(writer)?;
             let relayed = origin == Origin::Elsewhere && delay_ms > 0 && self.peer_known;
             let from_peer = self
                 .received
@@ -178,7 +199,7 @@ impl EntrySync {
                 .is_some_and(|received| seq <= received);
             if relayed && !from_peer {
                 // Also a peer that has it long since must hear, or it would still send it.
-                announced.insert(*writer, *seq);
+                announced.copy(changed, writer);
             }
             if relayed && self.behind.contains(writer) {
                 let due = Millis(now.0 + delay_ms);
@@ -187,7 +208,7 @@ impl EntrySync {
                 self.held.remove(writer);
             }
         }
-        announced
+        Ok(announced)
     }
 
     /// Forgets the delay of what is due; the next time to do so.
@@ -235,6 +256,9 @@ impl EntrySync {
         exhausted: bool,
     ) -> Result<Vec<Run>, CloseReason> {
         let mut fresh = Vec::with_capacity(runs.len());
+        if std::mem::take(&mut self.reading_is_void) {
+            return Ok(fresh);
+        }
         for mut run in runs {
             let has = self.peer.get(&run.writer).copied().unwrap_or_default();
             // A log of which the session was not told may be of a writer whose admission the peer was not told.
@@ -245,12 +269,16 @@ impl EntrySync {
             {
                 continue;
             }
-            if run.first > has.next() || run.first == Seq::NONE {
+            // A branch of a forked log does not begin at one, and where it begins only the store knows.
+            let is_gap = run.first > has.next() && has > Seq::NONE;
+            if is_gap || run.first == Seq::NONE {
                 return Err(CloseReason::StoreFailed);
             }
-            let known = (has.next().0 - run.first.0) as usize;
-            run.entries.drain(..known);
-            run.first = has.next();
+            if has >= run.first {
+                let known = (has.next().0 - run.first.0) as usize;
+                run.entries.drain(..known);
+                run.first = has.next();
+            }
             let last = run.last();
             if run.head.is_some_and(|head| head.seq > last) {
                 return Err(CloseReason::StoreFailed);
@@ -325,6 +353,15 @@ impl EntrySync {
 
     pub(crate) fn is_in_sync(&self) -> bool {
         self.in_sync
+    }
+
+    /// Both ends stand at one position of a log and mean different entries: only a new link compares from the start.
+    fn compare_story(&self, writer: &WriterKey) -> Result<(), CloseReason> {
+        if self.local.contradicts(&self.peer, writer) {
+            Err(CloseReason::Parted)
+        } else {
+            Ok(())
+        }
     }
 
     fn raise_peer(&mut self, writer: WriterKey, seq: Seq) -> Result<(), CloseReason> {
@@ -411,6 +448,7 @@ pub(crate) fn digest(frontier: &Frontier) -> [u8; 32] {
     for (writer, seq) in frontier.iter().filter(|(_, seq)| **seq > Seq::NONE) {
         sha.update(writer.as_bytes());
         sha.update(seq.0.to_be_bytes());
+        sha.update(frontier.check(writer).unwrap_or(EntryCheck([0; 8])).0);
     }
     sha.finalize().into()
 }
@@ -456,7 +494,8 @@ mod tests {
         assert!(entries.wants_read());
         entries.on_read(Vec::new(), Cursor(9), true).unwrap();
         assert!(!entries.wants_read(), "or it would ask for ever");
-        entries.on_local(&Frontier::from([(WRITER, Seq(4))]), Origin::Here, NOW, 0);
+        let told = Frontier::from([(WRITER, Seq(4))]);
+        entries.on_local(&told, Origin::Here, NOW, 0).unwrap();
         assert!(entries.wants_read());
     }
 
@@ -507,7 +546,10 @@ mod tests {
     fn what_came_from_elsewhere_is_announced_first() {
         let mut entries = behind(0);
         let told = Frontier::from([(WRITER, Seq(2))]);
-        assert_eq!(entries.on_local(&told, Origin::Elsewhere, NOW, 100), told);
+        assert_eq!(
+            entries.on_local(&told, Origin::Elsewhere, NOW, 100),
+            Ok(told.clone())
+        );
         assert!(!entries.wants_read());
         assert_eq!(entries.release(Millis(1_099)), Some(Millis(1_100)));
         assert!(!entries.wants_read());
@@ -520,12 +562,10 @@ mod tests {
     #[test]
     fn a_peer_that_is_being_served_by_others_is_left_to_them_for_a_while() {
         let mut entries = behind(0);
-        entries.on_local(
-            &Frontier::from([(WRITER, Seq(1_000))]),
-            Origin::Elsewhere,
-            NOW,
-            100,
-        );
+        let told = Frontier::from([(WRITER, Seq(1_000))]);
+        entries
+            .on_local(&told, Origin::Elsewhere, NOW, 100)
+            .unwrap();
         for step in 1..=230 {
             let now = Millis(1_000 + step * 90);
             let due = entries.release(now);
@@ -534,5 +574,55 @@ mod tests {
             entries.on_advance(&told, now, 100).unwrap();
         }
         assert!(entries.wants_read(), "others are too slow");
+    }
+
+    #[test]
+    fn a_branch_begins_where_its_store_says() {
+        let mut entries = behind(20);
+        let fresh = entries
+            .on_read(vec![run(11, 10)], Cursor(20), true)
+            .unwrap();
+        assert_eq!((fresh[0].first, fresh[0].last()), (Seq(11), Seq(20)));
+        // After that it has no gaps.
+        entries
+            .on_local(&Frontier::from([(WRITER, Seq(30))]), Origin::Here, NOW, 0)
+            .unwrap();
+        assert_eq!(
+            entries.on_read(vec![run(25, 6)], Cursor(30), true),
+            Err(CloseReason::StoreFailed)
+        );
+    }
+
+    #[test]
+    fn a_log_of_which_the_peer_tells_another_story_is_sent_from_its_beginning() {
+        let at = |seq| Frontier::from([(WRITER, Seq(seq))]);
+        let mut entries = EntrySync::new(at(5));
+        assert_eq!(entries.compare([0; 32]), Ok(Comparison::Differs));
+        entries.on_peer_frontier(at(4)).unwrap();
+        entries.reading = Some(1);
+        entries.on_peer_disagrees(&[WRITER]);
+        // The answer to the read that was under way does not count.
+        assert_eq!(
+            entries.on_read(vec![run(5, 1)], Cursor(5), true),
+            Ok(Vec::new())
+        );
+        entries.reading = None;
+        assert!(entries.wants_read());
+        assert_eq!(entries.cursor(), Cursor::START);
+        let fresh = entries.on_read(vec![run(1, 5)], Cursor(5), true).unwrap();
+        assert_eq!(fresh[0].entries.len(), 5);
+    }
+
+    #[test]
+    fn two_entries_under_one_number_end_the_link() {
+        let at = |seq, check| Frontier::from_iter([(WRITER, Seq(seq), EntryCheck([check; 8]))]);
+        let mut entries = behind(0);
+        entries.on_local(&at(2, 1), Origin::Here, NOW, 100).unwrap();
+        assert_eq!(entries.on_advance(&at(2, 1), NOW, 100), Ok(()));
+        entries.on_local(&at(3, 1), Origin::Here, NOW, 100).unwrap();
+        assert_eq!(
+            entries.on_advance(&at(3, 2), NOW, 100),
+            Err(CloseReason::Parted)
+        );
     }
 }

@@ -10,10 +10,8 @@ use aeroedge_ids::{
     CompartmentId, ContextId, ControlHash, DeviceKey, EntryHash, InviteKey, Seq, WriterKey,
 };
 
+pub use crate::frontier::Frontier;
 use crate::reason::{CloseReason, EndReason};
-
-/// For one compartment: writer -> highest seq held without a gap. A writer that is absent stands at zero.
-pub type Frontier = BTreeMap<WriterKey, Seq>;
 
 /// An Ed25519 signature.
 pub type Signature = [u8; 64];
@@ -162,6 +160,16 @@ pub enum Event {
         /// Where the entries came from.
         origin: Origin,
     },
+    /// Follows [`Output::PeerFrontier`] where the peer's positions name other entries than those held here: the log is forked,
+    /// or the peer says what is not so. These logs are sent to the peer from their beginning, which shows where they part.
+    PeerDisagrees {
+        /// The context.
+        context: ContextId,
+        /// The compartment.
+        compartment: CompartmentId,
+        /// The logs.
+        logs: Vec<WriterKey>,
+    },
     /// Asks the peer to send nothing of a compartment for the present, because another link already brings it, or to go
     /// on. For drivers with several links: a compartment that lacks much is better fetched from one peer than from all
     /// ([`crate::Feeders`] decides which).
@@ -268,8 +276,8 @@ pub enum Output {
         /// Its signature.
         signature: Signature,
     },
-    /// What the peer says it holds. Information: a device that finds more of its own log here than it holds itself was
-    /// restored from a backup.
+    /// What the peer says it holds. A device that finds more of its own log here than it holds itself was restored from a
+    /// backup. Where the entries named are others than those held here, answer [`Event::PeerDisagrees`].
     PeerFrontier {
         /// The context.
         context: ContextId,

@@ -3,7 +3,7 @@
 //! Invariant: `decode` accepts nothing that a session may not act upon (every length, count and order is checked here),
 //! and `encode` of what `decode` gave is the same bytes.
 
-use aeroedge_ids::{CompartmentId, ControlHash, DeviceKey, EntryHash, Seq, WriterKey};
+use aeroedge_ids::{CompartmentId, ControlHash, DeviceKey, EntryCheck, EntryHash, Seq, WriterKey};
 
 use crate::event::{Frontier, Run, Signature, WireHead};
 use crate::limits::{
@@ -283,7 +283,7 @@ impl Frame {
                 compartment,
                 frontier,
             } => {
-                let mut writer = begin_channel(number::FRONTIER, 4, *channel, frontier.len() * 40);
+                let mut writer = begin_channel(number::FRONTIER, 4, *channel, frontier.len() * 48);
                 writer.bin(compartment.as_bytes());
                 write_frontier(&mut writer, frontier);
                 writer.finish()
@@ -328,7 +328,7 @@ impl Frame {
                 compartment,
                 changed,
             } => {
-                let mut writer = begin_channel(number::ADVANCE, 4, *channel, changed.len() * 40);
+                let mut writer = begin_channel(number::ADVANCE, 4, *channel, changed.len() * 48);
                 writer.bin(compartment.as_bytes());
                 write_frontier(&mut writer, changed);
                 writer.finish()
@@ -432,10 +432,11 @@ fn begin_channel(number: u64, elements: usize, channel: Channel, bytes: usize) -
 }
 
 fn write_frontier(writer: &mut Writer, frontier: &Frontier) {
-    writer.bin_header(frontier.len() * 40);
+    writer.bin_header(frontier.len() * 48);
     for (key, seq) in frontier {
         writer.raw(key.as_bytes());
         writer.raw(&seq.0.to_be_bytes());
+        writer.raw(&frontier.check(key).unwrap_or(EntryCheck([0; 8])).0);
     }
 }
 
@@ -535,15 +536,20 @@ fn read_frontier_of(
     let channel = channel(reader)?;
     let compartment = CompartmentId(reader.bin_of()?);
     let mut frontier = Frontier::new();
-    for both in rising(reader, WRITERS_MAX, |both: [u8; 40]| both)? {
-        let (key, seq) = both.split_at(32);
-        let (Ok(key), Ok(seq)) = (key.try_into(), seq.try_into()) else {
-            return Err(WireError("a writer and a seq").into());
+    for item in rising(reader, WRITERS_MAX, |item: [u8; 48]| item)? {
+        let (key, rest) = item.split_at(32);
+        let (seq, check) = rest.split_at(8);
+        let (Ok(key), Ok(seq), Ok(check)) = (key.try_into(), seq.try_into(), check.try_into())
+        else {
+            return Err(WireError("a writer, a seq and a check").into());
         };
-        let seq = u64::from_be_bytes(seq);
+        let (key, seq, check) = (WriterKey(key), u64::from_be_bytes(seq), EntryCheck(check));
         // The greatest number is kept free so that the one after a seq always exists.
-        if seq == 0 || seq == u64::MAX || frontier.insert(WriterKey(key), Seq(seq)).is_some() {
+        if seq == 0 || seq == u64::MAX || frontier.insert(key, Seq(seq)).is_some() {
             return Err(WireError("one position above zero for each writer").into());
+        }
+        if check != EntryCheck([0; 8]) {
+            frontier.mark(key, Seq(seq), check);
         }
     }
     Ok((channel, compartment, frontier))

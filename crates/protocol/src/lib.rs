@@ -43,6 +43,7 @@ mod event;
 mod feeders;
 mod flow;
 pub mod frame;
+mod frontier;
 mod greet;
 pub mod limits;
 mod reason;

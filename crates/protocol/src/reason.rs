@@ -65,6 +65,8 @@ reasons! {
         Replaced = 13, "a newer link to the same device took over";
         /// The program is shutting down.
         ShuttingDown = 14, "the other program is shutting down";
+        /// Different entries under one number: a new link compares from the start.
+        Parted = 15, "the two devices hold different entries under one number: the link is made anew to compare them";
     }
 }
 

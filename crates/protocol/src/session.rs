@@ -285,8 +285,13 @@ impl Session {
                 compartment,
                 changed,
                 origin,
+            } => self.on_local_frontier((context, compartment), &changed, origin),
+            Event::PeerDisagrees {
+                context,
+                compartment,
+                logs,
             } => {
-                self.on_local_frontier((context, compartment), &changed, origin);
+                self.on_peer_disagrees((context, compartment), &logs);
                 Ok(())
             }
             Event::Pause {

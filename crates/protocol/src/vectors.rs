@@ -1,6 +1,6 @@
 //! The test vectors of `docs/protocol.md`, which were computed by another program.
 
-use aeroedge_ids::{ContextId, ControlHash, Seq, WriterKey};
+use aeroedge_ids::{ContextId, ControlHash, EntryCheck, Seq, WriterKey};
 use sha2::{Digest, Sha256};
 
 use crate::event::Frontier;
@@ -70,14 +70,15 @@ fn digests_are_as_documented() {
     let buckets = control_sync::buckets(&transcript().salt(), &history);
     assert_eq!(hex(buckets[1]), "9805d86705c837ba");
     assert_eq!(buckets[3], [0; 8]);
-    let frontier = Frontier::from([
+    let mut frontier = Frontier::from([
         (WriterKey([1; 32]), Seq(7)),
         (WriterKey([2; 32]), Seq(70_000)),
         (WriterKey([3; 32]), Seq(0)),
     ]);
+    frontier.mark(WriterKey([1; 32]), Seq(7), EntryCheck([6; 8]));
     assert_eq!(
         hex(entry_sync::digest(&frontier)),
-        "6b3fff57524958e6dc869b262b5aba96ab29301d4bc9f6921ed81374ad1b8b85"
+        "0347fe831167e61cc375cfb2179619e5ed139937bbe16efb7df526b7d85a70db"
     );
 }
 

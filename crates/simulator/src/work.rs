@@ -317,7 +317,7 @@ impl World {
                         } else {
                             &mut elsewhere
                         };
-                        side.insert(*writer, *seq);
+                        side.copy(&frontier, writer);
                     }
                 }
                 for (is_own, changed) in [(false, elsewhere), (true, here)] {

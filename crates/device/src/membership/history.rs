@@ -142,6 +142,10 @@ impl Device {
         connection.execute_batch("COMMIT")?;
         if changed {
             self.reread(context)?;
+            // A copy of this device may have closed the writer in use: what was written here is counted in before it is judged.
+            self.look_for_copies()?;
+            self.leave_spent_writer(now, rng)
+                .map_err(|error| ReceiveControlError::Storage(Box::new(error)))?;
             self.pay_owed_wraps(context, now, rng)
                 .map_err(|error| ReceiveControlError::Storage(Box::new(error)))?;
         }

@@ -4,16 +4,15 @@
 //! counting, everything beyond does not, whoever else holds it. The keys that the person knows are replaced in the same
 //! transaction.
 
-use aeroedge_ids::{ContextId, DeviceKey, EntryHash, Millis, UserId};
+use aeroedge_ids::{ContextId, DeviceKey, Millis, UserId};
 use aeroedge_log::control::{Action, CutOff, RemoveMember, RevokeDevice, Rights, SetRole};
-use aeroedge_log::entry::EntryRef;
 use aeroedge_log::roster::{Roster, Writer};
 use rand::CryptoRng;
 use rusqlite::Connection;
 
 use super::MembershipError;
 use crate::device::Device;
-use crate::stored;
+use crate::forks;
 
 impl Device {
     /// Shuts a person out of a context with all devices. Returns whether anything changed: who is out already stays out.
@@ -128,30 +127,7 @@ fn cut_offs(
     roster: &Roster,
     concerns: impl Fn(&Writer) -> bool,
 ) -> Result<Vec<CutOff>, MembershipError> {
-    let mut cut_offs = Vec::new();
-    for log in stored::logs_in(connection, context)? {
-        let is_concerned = roster.writer(log.writer).is_some_and(&concerns);
-        if !is_concerned || log.vouched.0 == 0 {
-            continue;
-        }
-        let hash = if log.vouched == log.tail {
-            log.tail_hash
-        } else {
-            let bytes = stored::entry(connection, log.number, log.vouched)?;
-            let hash = bytes.and_then(|bytes| hash_of(&bytes));
-            hash.ok_or(MembershipError::Damaged)?
-        };
-        cut_offs.push(CutOff {
-            writer: log.writer,
-            compartment: log.compartment,
-            seq: log.vouched,
-            hash,
-        });
-    }
-    cut_offs.sort_unstable();
-    Ok(cut_offs)
-}
-
-fn hash_of(entry: &[u8]) -> Option<EntryHash> {
-    EntryRef::parse(entry).ok().map(|entry| entry.hash())
+    Ok(forks::cut_offs(connection, context, &|signer| {
+        roster.writer(signer).is_some_and(&concerns)
+    })?)
 }

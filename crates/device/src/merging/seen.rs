@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use aeroedge_crdt::hlc::Hlc;
-use aeroedge_ids::{Seq, WriterKey};
+use aeroedge_ids::{EntryHash, Seq, WriterKey};
 use aeroedge_log::entry::{Seen, WriterTag};
-use aeroedge_log::history::UnknownChain;
+use aeroedge_log::history::{Chain, UnknownChain};
 use rusqlite::Connection;
 
 use super::Waiting;
@@ -63,51 +63,95 @@ pub(crate) fn find(
     let mut lines = Vec::with_capacity(seen.len());
     for line in seen {
         let (tag, seq) = (line.writer, line.seq);
-        let waiting = Waiting::Seen { writer: tag, seq };
-        let other = stored::find_by_tag(connection, log.compartment, tag.0)?;
-        lines.push(match &other {
+        let others = stored::find_by_tag(connection, log.compartment, tag.0)?;
+        // One log may be forked: the hash tells in which branch the entry stands that was seen.
+        match stored::find_seen(connection, &others, line)? {
             Some(other) if other.merged >= seq => {
-                // Another story of the same log: the one that was seen is yet to come.
-                if stored::check_at(connection, other, seq)? != Some(line.check) {
-                    return Ok(Err(waiting));
+                add_met(connection, &mut lines, tag, seq, other)?;
+            }
+            found => {
+                let other = found.or(match &others[..] {
+                    [other] => Some(other),
+                    _ => None,
+                });
+                if !is_settled(connection, state, log, &others, other, line) {
+                    return Ok(Err(Waiting::Seen { writer: tag, seq }));
                 }
-                let Some(hlc) = verdicts::latest_stamp(connection, other, seq)? else {
-                    return Ok(Err(waiting));
-                };
-                Line::met(tag, seq, other, hlc)
+                lines.push(Line::unmet(tag, seq, other));
             }
-            other if is_settled(connection, state, log, other.as_ref(), tag) => {
-                Line::unmet(tag, seq, other.as_ref())
-            }
-            _ => return Ok(Err(waiting)),
-        });
+        }
     }
     Ok(Ok(lines))
 }
 
-/// Whether nothing beyond what is merged of a log can count.
+/// A line about a log of which everything seen is merged. Who saw a branch saw the logs that lead to it, up to where it leaves them.
+pub(crate) fn add_met(
+    connection: &Connection,
+    lines: &mut Vec<Line>,
+    tag: WriterTag,
+    seq: Seq,
+    log: &LogRow,
+) -> rusqlite::Result<()> {
+    let hlc = verdicts::latest_stamp(connection, log, seq)?.unwrap_or(Hlc::ZERO);
+    lines.push(Line::met(tag, seq, log, hlc));
+    if let Some(parent) = log.parent
+        && log.base() > Seq::NONE
+    {
+        let parent = stored::by_number(connection, parent)?;
+        add_met(connection, lines, tag, log.base(), &parent)?;
+    }
+    Ok(())
+}
+
+/// Whether an entry that was seen cannot count, and so need not be waited for: neither in the log in which it stands, if that is known, nor
+/// beyond what is merged of any log of its writer, nor in a branch that is not here.
 fn is_settled(
     connection: &Connection,
     state: &ContextState,
     log: &LogRow,
-    other: Option<&LogRow>,
-    tag: WriterTag,
+    others: &[LogRow],
+    found: Option<&LogRow>,
+    line: &Seen,
 ) -> bool {
-    if let Some(other) = other {
-        return state.history.is_settled(
-            other.writer,
-            other.compartment,
-            other.merged.next(),
-            &LogChain::new(connection, other),
-        );
+    let ends_there = |other: &LogRow| {
+        let chain = LogChain::new(connection, other);
+        let next = other.merged.next();
+        state
+            .history
+            .is_settled(other.signer, other.compartment, next, &chain)
+    };
+    if let Some(found) = found {
+        return ends_there(found);
     }
-    let mut called = state.roster.writers_called(tag).peekable();
+    if let Some(first) = others.first() {
+        let elsewhere = Elsewhere { connection, others };
+        return others.iter().all(ends_there)
+            && state
+                .history
+                .is_settled(first.signer, log.compartment, line.seq, &elsewhere);
+    }
+    let mut called = state.roster.writers_called(line.writer).peekable();
     called.peek().is_some()
         && called.all(|writer| {
             state
                 .history
                 .is_settled(writer, log.compartment, Seq(1), &UnknownChain)
         })
+}
+
+/// A branch that is not here: it leads to nothing that a branch leads to which is here.
+struct Elsewhere<'a> {
+    connection: &'a Connection,
+    others: &'a [LogRow],
+}
+
+impl Chain for Elsewhere<'_> {
+    fn contains(&self, seq: Seq, hash: EntryHash) -> Option<bool> {
+        let is_here = |other: &LogRow| {
+            LogChain::new(self.connection, other).contains(seq, hash) == Some(true)
+        };
+        self.others.iter().any(is_here).then_some(false)
+    }
 }
 
 /// Adds lines to what the writer of a log had seen.

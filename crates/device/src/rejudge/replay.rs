@@ -14,7 +14,7 @@ use rusqlite::Connection;
 
 use crate::checkpoint;
 use crate::merging::{
-    Line, MergingError, Pass, content_fault, key_of, note, open, upto, vector_of,
+    Line, MergingError, Pass, add_met, content_fault, key_of, note, open, upto, vector_of,
 };
 use crate::stored::{self, LogNumber, LogRow};
 use crate::verdicts::{self, Refused};
@@ -34,7 +34,8 @@ struct Progress {
 
 struct Replay<'r> {
     logs: BTreeMap<LogNumber, Progress>,
-    by_tag: BTreeMap<(CompartmentId, WriterTag), LogNumber>,
+    /// The logs that entries call so: a trunk and its branches.
+    by_tag: BTreeMap<(CompartmentId, WriterTag), Vec<LogNumber>>,
     /// Logs that wait for another, by that.
     blocked: BTreeMap<LogNumber, Vec<Blocked>>,
     rows: &'r RowSet,
@@ -75,16 +76,18 @@ pub(super) fn run(
             .into_iter()
             .map(|refused| (refused.first, refused))
             .collect();
-        let end = std::mem::replace(&mut log.merged, Seq::NONE);
+        let base = log.base();
+        let end = std::mem::replace(&mut log.merged, base);
         log.merged_hlc = Hlc::ZERO;
         replay
             .by_tag
-            .entry((log.compartment, WriterTag::of(&log.writer)))
-            .or_insert(log.number);
+            .entry((log.compartment, WriterTag::of(&log.signer)))
+            .or_default()
+            .push(log.number);
         let progress = Progress {
             log,
             end,
-            reached: Seq::NONE,
+            reached: base,
             refused,
             is_blocked: false,
         };
@@ -208,6 +211,16 @@ impl Replay<'_> {
         };
         let log = progress.log.clone();
         let first = log.merged.next();
+        if log.merged == log.base()
+            && let Some(parent) = log.parent
+        {
+            let has_come = |parent: &Progress| parent.log.merged >= log.base();
+            if !is_forced && !self.logs.get(&parent).is_none_or(has_come) {
+                return Ok(Some((parent, log.base())));
+            }
+            stored::inherit_seen(connection, &log)?;
+            pass.vectors.remove(&number);
+        }
         if let Some(refused) = progress.refused.get(&first) {
             let (last, hlc) = (refused.last, refused.hlc);
             self.moved(number, last, hlc);
@@ -306,28 +319,32 @@ impl Replay<'_> {
         let mut lines = Vec::with_capacity(seen.len());
         for line in seen {
             let (tag, seq) = (line.writer, line.seq);
-            let other = self
-                .by_tag
-                .get(&(log.compartment, tag))
-                .and_then(|number| self.logs.get(number));
+            let called = self.by_tag.get(&(log.compartment, tag));
+            let others: Vec<LogRow> = called
+                .into_iter()
+                .flatten()
+                .filter_map(|number| Some(self.logs.get(number)?.log.clone()))
+                .collect();
+            let found = stored::find_seen(connection, &others, line)?;
+            let other = found.or(match &others[..] {
+                [other] => Some(other),
+                _ => None,
+            });
             let Some(other) = other else {
                 lines.push(Line::unmet(tag, seq, None));
                 continue;
             };
-            let wanted = seq.min(other.end);
-            if other.log.merged < wanted && !is_forced {
-                return Ok(Err((other.log.number, wanted)));
+            let end = self.logs.get(&other.number).map_or(seq, |other| other.end);
+            let wanted = seq.min(end);
+            if other.merged < wanted && !is_forced {
+                return Ok(Err((other.number, wanted)));
             }
-            if other.log.merged < seq {
-                lines.push(Line::unmet(tag, seq, Some(&other.log)));
-                continue;
+            if found.is_some() && other.merged >= seq {
+                add_met(connection, &mut lines, tag, seq, other)?;
+            } else {
+                let is_short = other.merged < seq;
+                lines.push(Line::unmet(tag, seq, is_short.then_some(other)));
             }
-            let is_it = stored::check_at(connection, &other.log, seq)? == Some(line.check);
-            let hlc = verdicts::latest_stamp(connection, &other.log, seq)?;
-            lines.push(match hlc.filter(|_| is_it) {
-                Some(hlc) => Line::met(tag, seq, &other.log, hlc),
-                None => Line::unmet(tag, seq, None),
-            });
         }
         Ok(Ok(lines))
     }

@@ -63,6 +63,24 @@ impl Peer {
         Self { device, rng, keys }
     }
 
+    /// Another installation with the same keys and the same data, as if its folder had been copied. `number` is what it draws from.
+    pub(crate) fn copy(&self, number: u8) -> Self {
+        use aeroedge_device::KeyStore;
+        let mut connection = Connection::open_in_memory().unwrap();
+        rusqlite::backup::Backup::new(self.device.connection(), &mut connection)
+            .unwrap()
+            .run_to_completion(1000, std::time::Duration::ZERO, None)
+            .unwrap();
+        let keys = KeysInMemory::new(self.keys.load().unwrap());
+        let options = options(Box::new(AllTables));
+        let device = Device::open(connection, Box::new(keys.clone()), options, NOW).unwrap();
+        Self {
+            device,
+            rng: ChaCha20Rng::seed_from_u64(u64::from(number)),
+            keys,
+        }
+    }
+
     pub(crate) fn found(&mut self, division: Division) -> ContextId {
         self.device
             .create_context(division, "club", NOW, &mut self.rng)
@@ -186,7 +204,11 @@ fn carry_at(
 ) -> Vec<Received> {
     let mut received = Vec::new();
     let mut cursor = Cursor::START;
-    let known: Frontier = to.device.frontier(compartment).unwrap();
+    let mut known: Frontier = to.device.frontier(compartment).unwrap();
+    // As a session does.
+    for log in from.device.disagreements(compartment, &known).unwrap() {
+        known.remove(&log);
+    }
     loop {
         let read = from
             .device

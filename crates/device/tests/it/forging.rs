@@ -19,7 +19,7 @@ use crate::club::{NOW, Peer, carry_control, everyone, pair};
 const NOTHING: &[u8] = &[0x92, 0x90, 0x90];
 
 /// Where a member may write, as it knows the membership now.
-fn writing_point(by: &Peer, context: ContextId) -> WritingPoint {
+pub(crate) fn writing_point(by: &Peer, context: ContextId) -> WritingPoint {
     let secrets = by.keys.load().unwrap();
     let mut history = History::new(context);
     let hashes = by.device.control_hashes(context);
@@ -98,6 +98,17 @@ fn refusal(to: &mut Peer, context: ContextId, run: Run) -> String {
         panic!("{received:?}")
     };
     reason.clone()
+}
+
+/// A note of its own for each title.
+pub(crate) fn note_titled(context: ContextId, title: &str) -> Vec<u8> {
+    let mut writer = ChangesetWriter::new();
+    let table = writer.table("note", &["id", "compartment_id"]);
+    let row = writer.row(table, Kind::Write, Life::FIRST, None, &[0], |_| "title");
+    Value::Text(title.as_bytes()).write(row);
+    Value::Blob(&everyone(context).0).write(row);
+    Value::Text(title.as_bytes()).write(row);
+    writer.finish()
 }
 
 fn note(context: ContextId, life: Life, stamp: Option<Stamp>) -> Vec<u8> {

@@ -8,6 +8,7 @@ mod clocks;
 mod club;
 mod exchanging;
 mod forging;
+mod forks;
 mod groups;
 mod joining;
 mod leaks;

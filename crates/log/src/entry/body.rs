@@ -2,7 +2,7 @@
 //!
 //! The changes are opaque here. The reader borrows them, and the form is canonical: one body, one encoding.
 
-use aeroedge_ids::{CompartmentId, EntryCheck, Seq, TransactionId, WriterKey};
+use aeroedge_ids::{CompartmentId, EntryCheck, EntryHash, Seq, TransactionId, WriterKey};
 
 use crate::bytes::{DecodeError, Reader, Writer, strictly_ascending};
 use crate::seal::sha256;
@@ -18,6 +18,12 @@ impl WriterTag {
         tag.copy_from_slice(&sha256(&[&writer.0])[..8]);
         Self(tag)
     }
+}
+
+/// What a branch of a forked log is called wherever a log is named, and in the stamps of its cells: no two branches of any
+/// writers are called alike.
+pub fn branch_name(writer: &WriterKey, first: &EntryHash) -> WriterKey {
+    WriterKey(sha256(&[b"aeroedge branch v1", &writer.0, &first.0]))
 }
 
 /// How far the writer of an entry had merged one other log. A writer whose log is forked may have a line for each branch.

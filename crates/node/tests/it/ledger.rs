@@ -311,6 +311,8 @@ impl Store for Ledger {
             touched: Some(0),
             changed: BTreeMap::new(),
             declined: Vec::new(),
+            forked: false,
+            parted: false,
         };
         for run in batches.iter().flat_map(|(_, _, runs)| runs) {
             let known = self.logs.get(&run.writer).map_or(0, |log| log.len() as u64);
@@ -337,6 +339,8 @@ impl Store for Ledger {
             touched: None,
             changed: BTreeMap::new(),
             declined: Vec::new(),
+            forked: false,
+            parted: false,
         })
     }
 

@@ -250,7 +250,7 @@ impl Session {
                 return Ok(());
             };
             if link.compartments.contains_key(&compartment) {
-                self.on_local_frontier((context, compartment), &frontier, Origin::Here);
+                self.on_local_frontier((context, compartment), &frontier, Origin::Here)?;
             } else if link.may_open(compartment) {
                 let entries = EntrySync::new(frontier);
                 opened.push((compartment, entries.digest()));

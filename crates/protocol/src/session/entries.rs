@@ -128,12 +128,25 @@ impl Session {
         }
     }
 
-    pub(super) fn on_local_frontier(&mut self, place: Place, changed: &Frontier, origin: Origin) {
+    /// The peer's positions in these logs are not those of the entries here.
+    pub(super) fn on_peer_disagrees(&mut self, place: Place, logs: &[WriterKey]) {
+        if let Some(entries) = self.entries_mut(place) {
+            entries.on_peer_disagrees(logs);
+            self.settle(place);
+        }
+    }
+
+    pub(super) fn on_local_frontier(
+        &mut self,
+        place: Place,
+        changed: &Frontier,
+        origin: Origin,
+    ) -> Result<(), CloseReason> {
         let (now, delay) = (self.now, self.limits.relay_delay_ms);
         let Some(entries) = self.entries_mut(place) else {
-            return;
+            return Ok(());
         };
-        let announced = entries.on_local(changed, origin, now, delay);
+        let announced = entries.on_local(changed, origin, now, delay)?;
         if !announced.is_empty() {
             self.due.insert((Millis(now.0 + delay), place));
             let (context, compartment) = place;
@@ -146,6 +159,7 @@ impl Session {
             }
         }
         self.settle(place);
+        Ok(())
     }
 
     pub(super) fn on_entries_read(

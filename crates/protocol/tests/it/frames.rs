@@ -1,20 +1,19 @@
 //! The frame codec: what it writes it reads, what it reads it would have written, and garbage is an error.
 
-use std::collections::BTreeMap;
-
-use aeroedge_ids::{CompartmentId, ControlHash, DeviceKey, EntryHash, Seq, WriterKey};
+use aeroedge_ids::{CompartmentId, ControlHash, DeviceKey, EntryCheck, EntryHash, Seq, WriterKey};
 use aeroedge_protocol::frame::{Channel, Decoded, FrameError};
 use aeroedge_protocol::limits::{ENTRY_BYTES_MAX, FRAME_BYTES_MAX};
-use aeroedge_protocol::{Frame, Run, WireHead};
+use aeroedge_protocol::{Frame, Frontier, Run, WireHead};
 use proptest::prelude::*;
 
 fn examples() -> Vec<Frame> {
     let channel = Channel(300);
     let compartment = CompartmentId([4; 16]);
-    let frontier = BTreeMap::from([
+    let mut frontier = Frontier::from([
         (WriterKey([1; 32]), Seq(7)),
         (WriterKey([2; 32]), Seq(70_000)),
     ]);
+    frontier.mark(WriterKey([3; 32]), Seq(9), EntryCheck([5; 8]));
     let run = |first, head| Run {
         writer: WriterKey([6; 32]),
         first: Seq(first),
@@ -153,7 +152,7 @@ fn positions_that_cannot_be_are_refused() {
     let frontier = |seq| Frame::Frontier {
         channel: Channel(0),
         compartment: CompartmentId([0; 16]),
-        frontier: BTreeMap::from([(WriterKey([1; 32]), Seq(seq))]),
+        frontier: Frontier::from([(WriterKey([1; 32]), Seq(seq))]),
     };
     assert!(Frame::decode(&frontier(1).encode()).is_ok());
     assert!(Frame::decode(&frontier(0).encode()).is_err());
