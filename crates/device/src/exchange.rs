@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 
-use aeroedge_ids::{CompartmentId, ContextId, DeviceKey, Millis, UserId, WriterKey};
+use aeroedge_ids::{CompartmentId, ContextId, ControlHash, DeviceKey, Millis, UserId, WriterKey};
 use aeroedge_log::keys::is_signed_by;
 use aeroedge_log::tags::LinkKey;
 use aeroedge_protocol::{Credential, Cursor, Frontier, Run};
@@ -114,7 +114,7 @@ impl Device {
 
     /// Tags for an announcement: members and holders of an invite recognise them, nobody else.
     pub fn discovery_tags(&self, nonce: &[u8], now: Millis) -> Vec<[u8; 8]> {
-        self.link_keys(now)
+        self.announced_keys(now)
             .iter()
             .map(|key| key.announce(nonce).0)
             .collect()
@@ -127,17 +127,25 @@ impl Device {
             .any(|key| tags.contains(&key.announce(nonce).0))
     }
 
-    /// The keys under which this device is found on a network.
+    /// The keys under which this device announces itself on a network.
+    pub fn announced_keys(&self, now: Millis) -> Vec<LinkKey> {
+        self.keys_on_networks(now, |state| state.keys.announced_keys(&state.roster))
+    }
+
+    /// The keys by which this device recognises others on a network: those announced, and older ones, which a device that
+    /// was away may still announce itself under.
     pub fn link_keys(&self, now: Millis) -> Vec<LinkKey> {
+        self.keys_on_networks(now, |state| state.keys.link_keys(&state.roster))
+    }
+
+    fn keys_on_networks(
+        &self,
+        now: Millis,
+        of_member: impl Fn(&ContextState) -> Vec<(ControlHash, LinkKey)>,
+    ) -> Vec<LinkKey> {
         let mut keys = Vec::new();
         for (context, state) in &self.contexts {
-            keys.extend(
-                state
-                    .keys
-                    .link_keys(&state.roster)
-                    .into_iter()
-                    .map(|(_, key)| key),
-            );
+            keys.extend(of_member(state).into_iter().map(|(_, key)| key));
             keys.extend(
                 self.open_invites(*context, now)
                     .into_iter()

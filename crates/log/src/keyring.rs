@@ -22,6 +22,9 @@ pub struct KeyRing {
     secrets: BTreeMap<SealingKey, SealingSecret>,
 }
 
+/// The epochs under which members still recognise each other: a device that misses more rotations than this finds nobody.
+pub const LINK_KEYS_MAX: usize = 512;
+
 impl KeyRing {
     /// A ring that can open what is sealed to the device itself.
     pub fn new(secrets: &DeviceSecrets) -> Self {
@@ -104,9 +107,9 @@ impl KeyRing {
         ))
     }
 
-    /// The keys by which members recognise each other on a network, each with the epoch it follows from: those of the
-    /// current epochs of the compartment of everyone and of the ones before, as far as the ring holds them.
-    pub fn link_keys(&self, roster: &Roster) -> Vec<(ControlHash, LinkKey)> {
+    /// The keys under which members announce themselves on a network, each with the epoch it follows from: those of the
+    /// current epochs of the compartment of everyone and of the one before, as far as the ring holds them.
+    pub fn announced_keys(&self, roster: &Roster) -> Vec<(ControlHash, LinkKey)> {
         let Some(everyone) = roster.compartment_of(Audience::Everyone) else {
             return Vec::new();
         };
@@ -115,10 +118,26 @@ impl KeyRing {
             .iter()
             .rev()
             .find(|epoch| !everyone.current.contains(epoch));
-        everyone
-            .current
-            .iter()
-            .chain(before)
+        self.link_keys_of(everyone.current.iter().chain(before))
+    }
+
+    /// The keys by which members recognise each other: those of the last [`LINK_KEYS_MAX`] epochs of the compartment of
+    /// everyone, as far as the ring holds them. A device that was away while keys were replaced knows old ones only, and
+    /// must be found by those. Whoever was shut out knows them too: being recognised proves nothing.
+    pub fn link_keys(&self, roster: &Roster) -> Vec<(ControlHash, LinkKey)> {
+        let Some(everyone) = roster.compartment_of(Audience::Everyone) else {
+            return Vec::new();
+        };
+        let first = everyone.epochs.len().saturating_sub(LINK_KEYS_MAX);
+        self.link_keys_of(&everyone.epochs[first..])
+    }
+
+    fn link_keys_of<'a>(
+        &self,
+        epochs: impl IntoIterator<Item = &'a ControlHash>,
+    ) -> Vec<(ControlHash, LinkKey)> {
+        epochs
+            .into_iter()
             .filter_map(|epoch| Some((*epoch, self.key(*epoch)?.link_key())))
             .collect()
     }

@@ -11,6 +11,9 @@ use aeroedge_transport::{Beacon, Nonce, Tag};
 pub trait Tags: Send + Sync {
     /// The tags under a nonce, one for each thing shared.
     fn tags(&self, nonce: &Nonce) -> Vec<Tag>;
+
+    /// Whether tags under a nonce are of somebody who shares something with this device, be it by an older key.
+    fn recognises(&self, nonce: &Nonce, tags: &[Tag]) -> bool;
 }
 
 pub(crate) struct Snapshot(pub(crate) Arc<dyn Tags>);
@@ -18,6 +21,10 @@ pub(crate) struct Snapshot(pub(crate) Arc<dyn Tags>);
 impl Beacon for Snapshot {
     fn tags(&self, nonce: &Nonce) -> Vec<Tag> {
         self.0.tags(nonce)
+    }
+
+    fn recognises(&self, nonce: &Nonce, tags: &[Tag]) -> bool {
+        self.0.recognises(nonce, tags)
     }
 }
 
@@ -27,5 +34,9 @@ pub(crate) struct Silent;
 impl Tags for Silent {
     fn tags(&self, _: &Nonce) -> Vec<Tag> {
         Vec::new()
+    }
+
+    fn recognises(&self, _: &Nonce, _: &[Tag]) -> bool {
+        false
     }
 }

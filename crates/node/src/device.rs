@@ -27,12 +27,21 @@ pub struct MergedRows {
     pub tables: Vec<Touched>,
 }
 
-/// The keys behind the tags of an announcement.
-struct Announced(Vec<LinkKey>);
+/// The keys behind the tags of an announcement, and those by which others are recognised.
+struct Announced {
+    own: Vec<LinkKey>,
+    known: Vec<LinkKey>,
+}
 
 impl Tags for Announced {
     fn tags(&self, nonce: &[u8; 16]) -> Vec<[u8; 8]> {
-        self.0.iter().map(|key| key.announce(nonce).0).collect()
+        self.own.iter().map(|key| key.announce(nonce).0).collect()
+    }
+
+    fn recognises(&self, nonce: &[u8; 16], tags: &[[u8; 8]]) -> bool {
+        self.known
+            .iter()
+            .any(|key| tags.contains(&key.announce(nonce).0))
     }
 }
 
@@ -48,7 +57,11 @@ impl Store for Device {
     }
 
     fn tags(&mut self) -> Result<Arc<dyn Tags>, StoreError> {
-        Ok(Arc::new(Announced(self.link_keys(clock()))))
+        let now = clock();
+        Ok(Arc::new(Announced {
+            own: self.announced_keys(now),
+            known: self.link_keys(now),
+        }))
     }
 
     fn sign(&mut self, message: &[u8]) -> Result<Signature, StoreError> {

@@ -5,6 +5,7 @@ use aeroedge_ids::{ContextId, Millis, UserId};
 use aeroedge_log::compartment::{Audience, Division};
 use aeroedge_log::control::{Permission, Rights, Role};
 use aeroedge_log::invite::Stretch;
+use aeroedge_protocol::Credential;
 use rusqlite::{Connection, params};
 
 use crate::club::{NOW, Peer, carry_control, everyone, pair, synchronise};
@@ -283,4 +284,31 @@ fn one_act_that_fails_leaves_the_database_as_it_was() {
         .unwrap_err();
     assert_eq!(count(&owner.device), before);
     owner.write(everyone(context), "a", "goes on");
+}
+
+#[test]
+fn whoever_was_away_while_keys_were_replaced_is_still_found() {
+    let (mut owner, other, context) = pair(Division::Single, Role::Member);
+    for _ in 0..5 {
+        owner.device.rotate(context, NOW, &mut owner.rng).unwrap();
+    }
+    let nonce = [7; 16];
+    let from_afar = other.device.discovery_tags(&nonce, NOW);
+    assert!(owner.device.recognises(&nonce, &from_afar, NOW));
+    // Only the newest keys are announced, so whoever left long ago recognises nobody.
+    let from_here = owner.device.discovery_tags(&nonce, NOW);
+    assert!(!other.device.recognises(&nonce, &from_here, NOW));
+    // On the link that follows, each greets under a key that the other knows.
+    let keys = |peer: &Peer| -> Vec<[u8; 32]> {
+        let credentials = peer.device.credentials(NOW);
+        let of_members = credentials
+            .into_iter()
+            .filter_map(|credential| match credential {
+                Credential::Member { link_keys, .. } => Some(link_keys),
+                _ => None,
+            });
+        of_members.flatten().collect()
+    };
+    let known = keys(&owner);
+    assert!(keys(&other).iter().any(|key| known.contains(key)));
 }

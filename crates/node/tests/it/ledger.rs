@@ -147,6 +147,10 @@ impl Tags for Keyed {
     fn tags(&self, nonce: &[u8; 16]) -> Vec<[u8; 8]> {
         vec![nonce[..8].try_into().unwrap(); self.0]
     }
+
+    fn recognises(&self, nonce: &[u8; 16], tags: &[[u8; 8]]) -> bool {
+        self.tags(nonce).iter().any(|tag| tags.contains(tag))
+    }
 }
 
 fn hash(bytes: &[u8]) -> [u8; 32] {
