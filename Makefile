@@ -25,6 +25,10 @@ test-%: ## One step of it, such as make test-lint
 bench: ## The figures of docs/performance.md, measured here (ARGS=replica runs one of them)
 	@scripts/bench.sh
 
+.PHONY: soak
+soak: ## Simulated worlds for so many minutes, and a report (MINUTES=10)
+	@scripts/soak.sh $(or $(MINUTES),10)
+
 .PHONY: format
 format: ## Bring every source file into the common format
 	@cargo fmt --all

@@ -1,13 +1,13 @@
 //! What happens on and to single nodes: people write, found, invite and join; machines crash and start again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aeroedge_crdt::hlc::Hlc;
 use aeroedge_device::{Invitation, JoinState, MembershipError, SealingError, WriteError};
 use aeroedge_ids::{CompartmentId, Millis};
 use aeroedge_log::control::{Rights, Role};
 use aeroedge_log::invite::{Secret, Stretch};
-use aeroedge_protocol::{CloseReason, Event, Frontier};
+use aeroedge_protocol::{CloseReason, Event};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
@@ -18,6 +18,7 @@ use crate::machine::{LinkId, Machine, Wish};
 use crate::oracle::Appended;
 use crate::plan::{Bug, SKEW_MAX_MS};
 use crate::rows::{Image, read_row};
+use crate::standing;
 use crate::tables::literal_of;
 use crate::work::LogPlace;
 use crate::workload::make_up;
@@ -87,7 +88,7 @@ impl World {
             self.soon(500, again);
             return Ok(());
         };
-        if self.is_member(node, context) {
+        if self.is_member(node, context) && !self.is_stranded(node, context) {
             return Ok(());
         }
         let may_invite: Vec<usize> = self
@@ -192,10 +193,18 @@ impl World {
                 JoinState::WrongSecret if wish.wrong.take().is_some() => {
                     device.cancel_join(id);
                     self.figures.wrong_secrets += 1;
-                    self.check_stranger(node, id)?;
+                    // Who comes again after an admission that did not stand holds what came with that.
+                    if !self.is_stranded(node, wish.context) {
+                        self.check_stranger(node, id)?;
+                    }
                     restart = true;
                 }
                 JoinState::WrongSecret => return Err(fault(node, "the right secret is refused")),
+                // Withdrawn, or its maker was shut out.
+                JoinState::Refused(_) if self.is_administered() => {
+                    self.figures.stale_invites += 1;
+                    ask_again.push(wish.context);
+                }
                 JoinState::Refused(reason) => {
                     return Err(fault(node, &format!("a good invite is refused: {reason}")));
                 }
@@ -223,6 +232,7 @@ impl World {
             self.give_up_joining(node)?;
             self.at(self.now, Happening::Invite { context, node });
         }
+        self.invite_if_stranded(node);
         let now = self.clock(node);
         if let Some(device) = &mut self.machines[node].device {
             device
@@ -248,20 +258,6 @@ impl World {
         Ok(())
     }
 
-    fn is_member(&self, node: usize, context: usize) -> bool {
-        let (Some(id), Some(device)) = (self.contexts[context], &self.machines[node].device) else {
-            return false;
-        };
-        device.join_state(id) == JoinState::Joined
-    }
-
-    fn role(&self, node: usize, context: usize) -> Option<Role> {
-        let device = self.machines[node].device.as_ref()?;
-        let roster = device.roster(self.contexts[context]?)?;
-        let member = roster.member(self.machines[node].user)?;
-        Some(member.rights.role)
-    }
-
     pub(crate) fn write(&mut self, node: usize) -> Result<(), Broken> {
         let Some(device) = &self.machines[node].device else {
             return Ok(());
@@ -279,6 +275,7 @@ impl World {
         let literals: Vec<String> = compartments.keys().cloned().collect();
         let work = make_up(&mut self.rng, &literals);
         let before_logs = self.logs(node)?;
+        let standing_before = self.standing(node)?;
         let now = self.clock(node);
         let machine = &mut self.machines[node];
         let Some(device) = &mut machine.device else {
@@ -299,7 +296,9 @@ impl World {
         });
         let (before, after): (Vec<Image>, Vec<Image>) = match written {
             Ok(images) => images,
-            Err(WriteError::Refused(SealingError::CannotWrite(_))) => {
+            Err(WriteError::Refused(
+                SealingError::CannotWrite(_) | SealingError::ShutOut | SealingError::OutOfReach,
+            )) => {
                 self.figures.refused_writes += 1;
                 return Ok(());
             }
@@ -310,7 +309,6 @@ impl World {
             Err(error) => return Err(fault(node, &describe(&error))),
         };
         self.figures.writes += 1;
-        let merged_before = merged_by_compartment(&before_logs);
         let logs = self.own_logs(node)?;
         let forgotten = self.bug == Some(Bug::ForgetToSeal) && self.rng.random_bool(0.1);
         if forgotten {
@@ -320,8 +318,9 @@ impl World {
             let Some(compartment) = compartments.get(row.compartment()) else {
                 continue;
             };
-            let merged = merged_before.get(compartment).cloned().unwrap_or_default();
-            let (life, expected) = self.oracle.expected(row, &merged);
+            let nothing = BTreeSet::new();
+            let held = standing_before.get(compartment).unwrap_or(&nothing);
+            let (life, expected) = self.oracle.expected(row, held);
             compare_row(node, row, before.as_ref(), expected.as_ref())?;
             if before == after {
                 continue;
@@ -339,11 +338,12 @@ impl World {
                 });
             };
             let appended = Appended {
-                last: log.tail,
+                node,
+                writer: log.writer,
+                last: self.entry_name(node, log, log.tail)?,
                 hlc: Hlc::from_bits(log.merged_hlc),
             };
-            self.oracle
-                .note_row(row, life, before, after, log.writer, &appended);
+            self.oracle.note_row(row, life, before, after, &appended);
         }
         let total: u64 = logs.iter().map(|log| log.tail.0).sum();
         self.note(format_args!(
@@ -410,18 +410,17 @@ impl World {
         let Some(disk) = &self.machines[node].disk else {
             return Ok(());
         };
-        let kept = crate::work::read_logs(disk).map_err(|error| fault(node, &describe(&error)))?;
+        let failed = |error: rusqlite::Error| fault(node, &describe(&error));
+        let kept = crate::work::read_logs(disk).map_err(failed)?;
+        let entries = standing::held(disk).map_err(failed)?;
         for log in before {
             let tail = kept
                 .iter()
                 .find(|kept| (kept.compartment, kept.writer) == (log.compartment, log.writer))
                 .map_or(aeroedge_ids::Seq::NONE, |kept| kept.tail);
-            if tail < log.tail {
-                self.figures.lost_commits += log.tail.0 - tail.0;
-                self.oracle
-                    .forget(&literal_of(log.compartment), log.writer, tail);
-            }
+            self.figures.lost_commits += log.tail.0.saturating_sub(tail.0);
         }
+        self.oracle.forget(node, &entries);
         Ok(())
     }
 
@@ -443,16 +442,4 @@ impl World {
         self.start_joins(node)?;
         self.commit_group(node, Vec::new())
     }
-}
-
-/// The merged positions of all logs, by compartment.
-pub(crate) fn merged_by_compartment(logs: &[LogPlace]) -> BTreeMap<CompartmentId, Frontier> {
-    let mut merged: BTreeMap<CompartmentId, Frontier> = BTreeMap::new();
-    for log in logs {
-        merged
-            .entry(log.compartment)
-            .or_default()
-            .insert(log.writer, log.merged);
-    }
-    merged
 }

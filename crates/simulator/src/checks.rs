@@ -9,12 +9,13 @@ use aeroedge_log::entry::EntryRef;
 use aeroedge_log::head::Head;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::acts::merged_by_compartment;
 use crate::answer::describe;
 use crate::invariant::Broken;
 use crate::machine::true_time;
+use crate::oracle::Promised;
 use crate::plan::SKEW_MAX_MS;
 use crate::rows::{RowKey, read_table};
+use crate::standing;
 use crate::tables::{COMPARTMENT, TABLES, literal_of};
 use crate::work::LogPlace;
 use crate::world::{World, fault};
@@ -26,11 +27,12 @@ impl World {
             return Ok(());
         };
         let connection = device.connection();
-        let failed = |error: rusqlite::Error| fault(node, &describe(&error));
         let logs = self.logs(node)?;
         let own = self.machines[node].writer();
         for log in &logs {
-            if !device.compartments(log.context).contains(&log.compartment) {
+            let may_hold = device.compartments(log.context).contains(&log.compartment)
+                || self.machines[node].readable.contains(&log.compartment);
+            if !may_hold {
                 return Err(Broken::Leaked {
                     node,
                     compartment: log.compartment,
@@ -40,23 +42,38 @@ impl World {
             let is_own = Some(log.writer) == own;
             check_log(node, connection, log, is_own)?;
         }
-        let refused: Option<(i64, String)> = connection
-            .query_row(
-                "SELECT seq, reason FROM device_refused LIMIT 1",
-                [],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
-            .optional()
-            .map_err(failed)?;
-        if let Some((seq, reason)) = refused {
-            return Err(Broken::Refused {
-                node,
-                seq: Seq(seq as u64),
-                reason,
-            });
-        }
+        self.check_refused(node, connection, &logs)?;
+        self.check_cut_offs(node)?;
         self.check_clock(node, connection)?;
-        self.check_tables(node, connection, &logs)
+        self.check_tables(node, connection)
+    }
+
+    /// Nothing is refused but what its writer had no right to.
+    fn check_refused(
+        &self,
+        node: usize,
+        connection: &Connection,
+        logs: &[LogPlace],
+    ) -> Result<(), Broken> {
+        let refused: Vec<(i64, i64, String)> = connection
+            .prepare_cached("SELECT log, seq, reason FROM device_refused")
+            .and_then(|mut statement| {
+                statement
+                    .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                    .collect()
+            })
+            .map_err(|error| fault(node, &describe(&error)))?;
+        for (number, seq, reason) in refused {
+            let log = logs.iter().find(|log| log.number == number);
+            if !log.is_some_and(|log| self.may_be_refused(node, log.context, log.writer)) {
+                return Err(Broken::Refused {
+                    node,
+                    seq: Seq(seq as u64),
+                    reason,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// What is stamped too far ahead is not merged, and so moves nobody's clock.
@@ -76,14 +93,11 @@ impl World {
     }
 
     /// The tables hold what was merged, cell by cell, and nothing else.
-    fn check_tables(
-        &self,
-        node: usize,
-        connection: &Connection,
-        logs: &[LogPlace],
-    ) -> Result<(), Broken> {
+    fn check_tables(&self, node: usize, connection: &Connection) -> Result<(), Broken> {
         let failed = |error: rusqlite::Error| fault(node, &describe(&error));
-        let merged = merged_by_compartment(logs);
+        let mut merged = self.standing(node)?;
+        let left = self.compartments_left(node);
+        merged.retain(|compartment, _| !left.contains(compartment));
         for (compartment, merged) in &merged {
             let literal = literal_of(*compartment);
             for number in 0..TABLES.len() {
@@ -99,6 +113,7 @@ impl World {
         }
         let known: Vec<String> = merged
             .keys()
+            .chain(&left)
             .map(|compartment| literal_of(*compartment))
             .collect();
         for table in TABLES {
@@ -146,15 +161,15 @@ impl World {
         Ok(())
     }
 
-    /// What a node promised to keep of its own logs it has.
+    /// What a node promised to keep it has.
     pub(crate) fn check_acknowledged(&self, node: usize) -> Result<(), Broken> {
-        let Some(writer) = self.machines[node].writer() else {
-            return Ok(());
-        };
-        let logs = self.logs(node)?;
         for context in 0..self.contexts.len() {
             for (_, compartment) in self.compartments(context) {
-                self.check_kept(node, &logs, compartment, writer)?;
+                for promised in self.oracle.promises(compartment) {
+                    if promised.node == node {
+                        self.check_kept(node, compartment, promised)?;
+                    }
+                }
             }
         }
         Ok(())
@@ -163,33 +178,21 @@ impl World {
     fn check_kept(
         &self,
         node: usize,
-        logs: &[LogPlace],
         compartment: CompartmentId,
-        writer: aeroedge_ids::WriterKey,
+        promised: &Promised,
     ) -> Result<(), Broken> {
-        let Some((seq, hash)) = self.oracle.acknowledged(compartment, writer) else {
+        let Some(device) = &self.machines[node].device else {
             return Ok(());
         };
-        let log = logs
-            .iter()
-            .find(|log| (log.compartment, log.writer) == (compartment, writer));
-        let kept = match (log, &self.machines[node].device) {
-            (Some(log), Some(device)) => device
-                .connection()
-                .query_row(
-                    "SELECT bytes FROM device_entry WHERE log = ?1 AND seq = ?2",
-                    params![log.number, seq.0 as i64],
-                    |row| row.get::<_, Vec<u8>>(0),
-                )
-                .optional()
-                .map_err(|error| fault(node, &describe(&error)))?,
-            _ => None,
-        };
-        let kept = kept.and_then(|bytes| Some(EntryRef::parse(&bytes).ok()?.hash()));
-        if kept == Some(hash) {
-            Ok(())
-        } else {
-            Err(Broken::AcknowledgedLost { node, writer, seq })
+        let (connection, seq) = (device.connection(), promised.seq);
+        match standing::holds(connection, compartment, seq, &promised.entry) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Broken::AcknowledgedLost {
+                node,
+                writer: promised.writer,
+                seq,
+            }),
+            Err(error) => Err(fault(node, &describe(&error))),
         }
     }
 
@@ -224,9 +227,9 @@ impl World {
     ) -> Option<String> {
         let mut control: Option<(usize, std::collections::BTreeSet<_>)> = None;
         let mut frontiers: BTreeMap<CompartmentId, (usize, BTreeMap<_, Seq>)> = BTreeMap::new();
-        for node in self.members(number) {
+        for node in self.staying(number) {
             let device = self.machines[node].device.as_ref()?;
-            if device.roster(id).is_none() {
+            if device.roster(id).is_none() || !self.is_counted(number, node) {
                 return Some(format!("node {node} has not joined {id:?}"));
             }
             let hashes = device.control_hashes(id).into_iter().collect();
@@ -240,6 +243,9 @@ impl World {
                 }
             }
             for log in logs_by_node[node].iter().filter(|log| log.context == id) {
+                if !device.compartments(id).contains(&log.compartment) {
+                    continue;
+                }
                 if (log.tail, log.tail) != (log.vouched, log.merged) {
                     let waiting = device.waiting().get(&(log.compartment, log.writer));
                     return Some(format!(
@@ -272,7 +278,6 @@ impl World {
     pub(crate) fn check_all(&mut self) -> Result<(), Broken> {
         for node in 0..self.machines.len() {
             self.check_node(node)?;
-            let logs = self.logs(node)?;
             for context in 0..self.contexts.len() {
                 let Some(id) = self.contexts[context] else {
                     continue;
@@ -287,8 +292,12 @@ impl World {
                     .map(|device| device.compartments(id))
                     .unwrap_or_default();
                 for compartment in readable {
-                    for writer in self.oracle.writers(compartment) {
-                        self.check_kept(node, &logs, compartment, writer)?;
+                    for promised in self.oracle.promises(compartment) {
+                        let is_whole = !self.out.contains(&(context, promised.node))
+                            && !self.reduced.contains(&(context, promised.node));
+                        if promised.node == node || (is_whole && self.is_counted(context, node)) {
+                            self.check_kept(node, compartment, promised)?;
+                        }
                     }
                 }
             }
@@ -305,7 +314,7 @@ impl World {
             let Some(id) = self.contexts[context] else {
                 continue;
             };
-            for node in self.members(context) {
+            for node in self.staying(context) {
                 let Some(device) = &self.machines[node].device else {
                     continue;
                 };
@@ -346,6 +355,9 @@ impl World {
             BTreeMap::new();
         let mut counted: BTreeMap<CompartmentId, u64> = BTreeMap::new();
         for node in 0..self.machines.len() {
+            if !self.is_whole(node) {
+                continue;
+            }
             let Some(device) = &mut self.machines[node].device else {
                 continue;
             };

@@ -75,6 +75,18 @@ pub enum Broken {
         /// How.
         reason: String,
     },
+    /// Somebody who is shut out still changes tables.
+    #[error(
+        "node {node}: entry {seq} of {writer:?}, who is shut out, lies past the cut-off and is in the tables"
+    )]
+    ShutOutWrote {
+        /// The node.
+        node: usize,
+        /// The log.
+        writer: WriterKey,
+        /// The entry.
+        seq: Seq,
+    },
     /// An honest entry was refused.
     #[error("node {node}: refuses entry {seq}: {reason}")]
     Refused {

@@ -139,6 +139,8 @@ pub(crate) struct Machine {
     pub(crate) work_is_due: bool,
     /// Something was stored that has to be on the disk before anybody hears of it.
     pub(crate) must_sync: bool,
+    /// Every compartment it could ever read.
+    pub(crate) readable: BTreeSet<CompartmentId>,
     /// Steps until it crashes.
     pub(crate) crash_in: Option<u32>,
 }
@@ -176,6 +178,7 @@ impl Machine {
             wishes: Vec::new(),
             work_is_due: false,
             must_sync: false,
+            readable: BTreeSet::new(),
             crash_in: None,
         };
         let device = Device::create(
@@ -193,6 +196,14 @@ impl Machine {
     /// What its clock shows.
     pub(crate) fn clock(&self, now_ms: u64) -> Millis {
         Millis(true_time(now_ms).0.saturating_add_signed(self.skew_ms))
+    }
+
+    /// The public name of its installation.
+    pub(crate) fn device_key(&self) -> Result<DeviceKey, String> {
+        match self.keys.load() {
+            Ok(secrets) => Ok(secrets.device()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// The author of everything it writes.

@@ -8,17 +8,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aeroedge_crdt::hlc::Hlc;
 use aeroedge_ids::{CompartmentId, EntryHash, Seq, WriterKey};
-use aeroedge_protocol::Frontier;
 
 use crate::invariant::Broken;
 use crate::rows::{Image, RowKey};
 
+/// Names an entry, whichever log it stands in: the beginning of its salt, of which no two are equal.
+pub(crate) type EntryName = [u8; 16];
+
 /// What one transaction did to one row.
 #[derive(Debug, Clone)]
 struct Written {
+    /// The machine it was written on.
+    node: usize,
     writer: WriterKey,
     /// The entry that ends the transaction in this compartment.
-    last: Seq,
+    last: EntryName,
     hlc: Hlc,
     life: u64,
     /// Numbers and values of the columns written.
@@ -28,32 +32,39 @@ struct Written {
 /// The entries that a transaction became in one compartment.
 #[derive(Debug, Clone)]
 pub(crate) struct Appended {
-    pub(crate) last: Seq,
+    pub(crate) node: usize,
+    pub(crate) writer: WriterKey,
+    pub(crate) last: EntryName,
     pub(crate) hlc: Hlc,
+}
+
+/// The last entry of a log that its machine promised to keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Promised {
+    pub(crate) node: usize,
+    pub(crate) writer: WriterKey,
+    pub(crate) seq: Seq,
+    pub(crate) entry: EntryName,
 }
 
 /// Everything written anywhere, and what of it was promised to last.
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     rows: BTreeMap<RowKey, Vec<Written>>,
-    acknowledged: BTreeMap<(CompartmentId, WriterKey), (Seq, EntryHash)>,
+    promised: BTreeMap<(CompartmentId, usize, WriterKey), Promised>,
     /// The hash of every entry that ever left its device.
     published: BTreeMap<(CompartmentId, WriterKey, Seq), EntryHash>,
 }
 
 impl Oracle {
-    /// The life of a row and its values on a device that merged so much of the row's compartment.
-    pub(crate) fn expected(&self, row: &RowKey, merged: &Frontier) -> (u64, Image) {
+    /// The life of a row and its values on a device whose tables hold these entries of the row's compartment.
+    pub(crate) fn expected(&self, row: &RowKey, merged: &BTreeSet<EntryName>) -> (u64, Image) {
         let known: Vec<&Written> = self
             .rows
             .get(row)
             .into_iter()
             .flatten()
-            .filter(|written| {
-                merged
-                    .get(&written.writer)
-                    .is_some_and(|seq| *seq >= written.last)
-            })
+            .filter(|written| merged.contains(&written.last))
             .collect();
         let life = known
             .iter()
@@ -81,7 +92,7 @@ impl Oracle {
         &self,
         table: usize,
         compartment: &str,
-        merged: &Frontier,
+        merged: &BTreeSet<EntryName>,
     ) -> BTreeMap<RowKey, Vec<String>> {
         self.rows
             .keys()
@@ -97,7 +108,6 @@ impl Oracle {
         life: u64,
         before: &Image,
         after: &Image,
-        writer: WriterKey,
         appended: &Appended,
     ) {
         let (life, cells) = match (before, after) {
@@ -118,7 +128,8 @@ impl Oracle {
             }
         };
         self.rows.entry(row.clone()).or_default().push(Written {
-            writer,
+            node: appended.node,
+            writer: appended.writer,
             last: appended.last,
             hlc: appended.hlc,
             life,
@@ -126,43 +137,24 @@ impl Oracle {
         });
     }
 
-    /// A device has promised that its log lasts up to here.
-    pub(crate) fn acknowledge(
-        &mut self,
-        compartment: CompartmentId,
-        writer: WriterKey,
-        seq: Seq,
-        hash: EntryHash,
-    ) {
-        self.acknowledged.insert((compartment, writer), (seq, hash));
+    /// A machine has promised that its log lasts up to here.
+    pub(crate) fn promise(&mut self, compartment: CompartmentId, promised: Promised) {
+        self.promised
+            .insert((compartment, promised.node, promised.writer), promised);
     }
 
-    /// How far a log was promised to last.
-    pub(crate) fn acknowledged(
-        &self,
-        compartment: CompartmentId,
-        writer: WriterKey,
-    ) -> Option<(Seq, EntryHash)> {
-        self.acknowledged.get(&(compartment, writer)).copied()
+    /// What was promised of a compartment, by whichever machine.
+    pub(crate) fn promises(&self, compartment: CompartmentId) -> impl Iterator<Item = &Promised> {
+        self.promised
+            .iter()
+            .filter(move |((of, _, _), _)| *of == compartment)
+            .map(|(_, promised)| promised)
     }
 
-    /// The writers of a compartment to whom something was promised.
-    pub(crate) fn writers(&self, compartment: CompartmentId) -> BTreeSet<WriterKey> {
-        self.acknowledged
-            .keys()
-            .filter(|(of, _)| *of == compartment)
-            .map(|(_, writer)| *writer)
-            .collect()
-    }
-
-    /// A power cut took what its device had not promised: forgets what a log holds beyond `tail`.
-    pub(crate) fn forget(&mut self, compartment: &str, writer: WriterKey, tail: Seq) {
-        for (_, writes) in self
-            .rows
-            .iter_mut()
-            .filter(|(row, _)| row.compartment() == compartment)
-        {
-            writes.retain(|written| written.writer != writer || written.last <= tail);
+    /// A power cut took what a machine had not promised: all it wrote itself that is not among what it kept.
+    pub(crate) fn forget(&mut self, node: usize, kept: &BTreeSet<EntryName>) {
+        for writes in self.rows.values_mut() {
+            writes.retain(|written| written.node != node || kept.contains(&written.last));
         }
     }
 

@@ -52,6 +52,8 @@ pub(crate) struct Plan {
     pub(crate) part_every_ms: u64,
     /// Mean time between two manipulated frames, milliseconds.
     pub(crate) tamper_every_ms: u64,
+    /// Mean time between two changes to who belongs where, milliseconds.
+    pub(crate) administer_every_ms: u64,
     /// Greatest latency of a link, milliseconds.
     pub(crate) latency_max_ms: u64,
     /// Which crashes are power cuts that may lose what no fsync covered, out of ten.
@@ -62,6 +64,29 @@ pub(crate) struct Plan {
 pub(crate) const SKEW_MAX_MS: i64 = 60_000;
 
 impl Plan {
+    /// What kind of world it describes, in the words of a report.
+    pub(crate) fn scenarios(&self) -> Vec<&'static str> {
+        let mut scenarios = vec![match self.nodes {
+            ..=7 => "few devices",
+            8..=12 => "ten devices",
+            _ => "many devices",
+        }];
+        if self.contexts.len() > 1 {
+            scenarios.push("several contexts");
+        }
+        if self
+            .contexts
+            .iter()
+            .any(|context| context.division == Division::Divided)
+        {
+            scenarios.push("divided context");
+        }
+        if self.skews_ms.iter().any(|skew| skew.abs() > SKEW_MAX_MS) {
+            scenarios.push("clock far off");
+        }
+        scenarios
+    }
+
     pub(crate) fn of_seed(seed: u64) -> Self {
         let mut rng = ChaCha12Rng::seed_from_u64(seed ^ 0x706c_616e);
         // Most worlds are small, so that much happens between the same few; every tenth is as large as they get.
@@ -121,6 +146,11 @@ impl Plan {
         };
         let (cut_every_ms, crash_every_ms) = (every(800, 8_000), every(3_000, 20_000));
         let (part_every_ms, tamper_every_ms) = (every(10_000, 40_000), every(4_000, 60_000));
+        let administer_every_ms = if rng.random_bool(0.5) {
+            rng.random_range(8_000..40_000)
+        } else {
+            u64::MAX
+        };
         Self {
             nodes,
             contexts,
@@ -131,6 +161,7 @@ impl Plan {
             crash_every_ms,
             part_every_ms,
             tamper_every_ms,
+            administer_every_ms,
             latency_max_ms: rng.random_range(2..200),
             power_cuts_of_ten: rng.random_range(0..=10),
         }

@@ -13,7 +13,9 @@ use crate::answer::{Answer, answer, describe, judge};
 use crate::invariant::Broken;
 use crate::links::spoken;
 use crate::machine::{Accepted, LinkId};
+use crate::oracle::{EntryName, Promised};
 use crate::plan::Bug;
+use crate::standing::{self, Standing};
 use crate::trace::Short;
 use crate::world::{World, fault};
 
@@ -197,7 +199,10 @@ impl World {
         else {
             return Ok(());
         };
-        if device.compartments(*context).contains(compartment) {
+        // Whoever was shut out may be sent more for a while by those who have not heard of it.
+        if device.compartments(*context).contains(compartment)
+            || self.machines[node].readable.contains(compartment)
+        {
             return Ok(());
         }
         Err(Broken::Leaked {
@@ -287,8 +292,13 @@ impl World {
         };
         for log in self.own_logs(node)? {
             if log.vouched > Seq::NONE {
-                self.oracle
-                    .acknowledge(log.compartment, writer, log.vouched, log.tail_hash);
+                let promised = Promised {
+                    node,
+                    writer,
+                    seq: log.vouched,
+                    entry: self.entry_name(node, &log, log.vouched)?,
+                };
+                self.oracle.promise(log.compartment, promised);
             }
         }
         Ok(())
@@ -301,10 +311,12 @@ impl World {
             return Ok(());
         };
         let own = machine.writer();
+        let mut readable = Vec::new();
         let mut moved: BTreeMap<bool, Vec<(ContextId, CompartmentId, Frontier)>> = BTreeMap::new();
         let mut told = Vec::new();
         for context in self.contexts.iter().flatten() {
             for compartment in device.compartments(*context) {
+                readable.push(compartment);
                 let frontier = device
                     .frontier(compartment)
                     .map_err(|error| fault(node, &describe(&error)))?;
@@ -332,6 +344,7 @@ impl World {
             }
         }
         self.machines[node].told.extend(told);
+        self.machines[node].readable.extend(readable);
         // Entries of others first, so that own ones, which follow from them, come after.
         for (is_own, changes) in moved {
             let origin = if is_own {
@@ -439,6 +452,30 @@ impl World {
         };
         let all = self.logs(node)?;
         Ok(all.into_iter().filter(|log| log.writer == writer).collect())
+    }
+
+    /// What the tables of a node hold.
+    pub(crate) fn standing(&self, node: usize) -> Result<Standing, Broken> {
+        let Some(device) = &self.machines[node].device else {
+            return Ok(Standing::new());
+        };
+        standing::standing(device.connection()).map_err(|error| fault(node, &describe(&error)))
+    }
+
+    /// The name of an entry that is there.
+    pub(crate) fn entry_name(
+        &self,
+        node: usize,
+        log: &LogPlace,
+        seq: Seq,
+    ) -> Result<EntryName, Broken> {
+        let device = self.machines[node].device.as_ref();
+        let name = device
+            .map(|device| standing::name_of(device.connection(), log.number, seq))
+            .transpose()
+            .map_err(|error| fault(node, &describe(&error)))?;
+        name.flatten()
+            .ok_or_else(|| fault(node, &format!("entry {seq} of an own log is not there")))
     }
 
     /// How far every log on a node has come.

@@ -3,7 +3,7 @@
 //! Invariant: one thread, one true time, and every choice from the seed; nothing depends on memory addresses or on a
 //! real clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aeroedge_ids::{CompartmentId, ContextId, Millis};
 use aeroedge_log::compartment::{Audience, Division};
@@ -43,6 +43,8 @@ pub(crate) enum Happening {
     Tamper,
     /// The network falls apart, or comes together.
     Part,
+    /// Somebody changes who belongs to a context.
+    Administer,
     /// Some node crashes, now or amid its next work.
     Crash,
     /// A node starts again.
@@ -56,6 +58,8 @@ pub struct Outcome {
     pub seed: u64,
     /// The first invariant that did not hold.
     pub broken: Option<Broken>,
+    /// What kind of world it was.
+    pub scenarios: Vec<&'static str>,
     /// Hash of everything that happened.
     pub trace: [u8; 32],
     /// Everything that happened, if it was asked for.
@@ -99,10 +103,44 @@ pub struct Figures {
     pub joins: u64,
     /// Links begun anew because entries of a new member came before its admission.
     pub early_entries: u64,
+    /// Members and devices shut out.
+    pub removals: u64,
+    /// Members given another role.
+    pub role_changes: u64,
+    /// Keys replaced for no other reason.
+    pub rotations: u64,
+    /// Invites withdrawn.
+    pub voids: u64,
+    /// Administrative acts that a device refused its own user.
+    pub refused_acts: u64,
+    /// Joins that came too late for their invite.
+    pub stale_invites: u64,
+    /// Members who learned that their admission does not stand.
+    pub stranded: u64,
     /// Wrong secrets typed.
     pub wrong_secrets: u64,
     /// True time that passed, milliseconds.
     pub time_ms: u64,
+}
+
+impl Figures {
+    /// What went wrong or was done to people, by kind.
+    pub fn faults(&self) -> [(&'static str, u64); 12] {
+        [
+            ("links cut", self.cuts),
+            ("partitions", self.partitions),
+            ("kills", self.kills),
+            ("power cuts", self.power_cuts),
+            ("commits lost", self.lost_commits),
+            ("frames manipulated", self.tampered),
+            ("wrong secrets", self.wrong_secrets),
+            ("removals", self.removals),
+            ("role changes", self.role_changes),
+            ("rotations", self.rotations),
+            ("invites voided", self.voids),
+            ("joins overtaken", self.stale_invites + self.stranded),
+        ]
+    }
 }
 
 #[derive(Debug)]
@@ -119,6 +157,10 @@ pub(crate) struct World {
     pub(crate) parts: Vec<u8>,
     /// The contexts of the plan, once founded.
     pub(crate) contexts: Vec<Option<ContextId>>,
+    /// Who was shut out of which context.
+    pub(crate) out: BTreeSet<(usize, usize)>,
+    /// Whose rights in a context were ever changed.
+    pub(crate) reduced: BTreeSet<(usize, usize)>,
     pub(crate) oracle: Oracle,
     pub(crate) trace: Trace,
     pub(crate) figures: Figures,
@@ -132,7 +174,11 @@ const DRAIN_MAX_MS: u64 = 300_000;
 
 /// Runs one seed to its end.
 pub fn run(seed: u64, bug: Option<Bug>, keep_lines: bool) -> Outcome {
-    let plan = Plan::of_seed(seed);
+    run_plan(seed, Plan::of_seed(seed), bug, keep_lines)
+}
+
+pub(crate) fn run_plan(seed: u64, plan: Plan, bug: Option<Bug>, keep_lines: bool) -> Outcome {
+    let scenarios = plan.scenarios();
     let mut world = World {
         bug,
         now: 0,
@@ -143,6 +189,8 @@ pub fn run(seed: u64, bug: Option<Bug>, keep_lines: bool) -> Outcome {
         wires: BTreeMap::new(),
         parts: vec![0; plan.nodes],
         contexts: vec![None; plan.contexts.len()],
+        out: BTreeSet::new(),
+        reduced: BTreeSet::new(),
         oracle: Oracle::default(),
         trace: Trace::new(keep_lines),
         figures: Figures {
@@ -163,6 +211,7 @@ pub fn run(seed: u64, bug: Option<Bug>, keep_lines: bool) -> Outcome {
     Outcome {
         seed,
         broken,
+        scenarios,
         trace,
         lines,
         figures: world.figures,
@@ -216,6 +265,7 @@ impl World {
         self.soon(self.plan.tamper_every_ms, Happening::Tamper);
         self.soon(self.plan.part_every_ms, Happening::Part);
         self.soon(self.plan.crash_every_ms, Happening::Crash);
+        self.soon(self.plan.administer_every_ms, Happening::Administer);
         Ok(())
     }
 
@@ -285,11 +335,16 @@ impl World {
                 self.soon(self.plan.crash_every_ms, Happening::Crash);
                 self.crash_any()
             }
+            Happening::Administer if !self.healing => {
+                self.soon(self.plan.administer_every_ms, Happening::Administer);
+                self.administer()
+            }
             Happening::Restart { node } => self.restart(node),
             Happening::Write { .. }
             | Happening::Cut
             | Happening::Tamper
             | Happening::Part
+            | Happening::Administer
             | Happening::Crash => Ok(()),
         }
     }

@@ -5,7 +5,7 @@ use aeroedge_simulator::{Figures, run};
 /// Parts of the test, each of which takes every so manieth seed.
 const PARTS: u64 = 8;
 /// Seeds unless the environment says otherwise.
-const SEEDS: u64 = 304;
+const SEEDS: u64 = 500;
 
 /// Runs the seeds of one part; every one must end equal and complete.
 fn check_part(part: u64) {
