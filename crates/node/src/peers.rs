@@ -154,6 +154,16 @@ impl Peers {
         self.lock().links.insert(link, record);
     }
 
+    /// Whether both ends of a link are here.
+    pub(crate) fn leads_back(&self, link: LinkId) -> bool {
+        let inner = self.lock();
+        let binding = inner.links.get(&link).map(|record| record.binding);
+        inner
+            .links
+            .iter()
+            .any(|(id, other)| *id != link && Some(other.binding) == binding)
+    }
+
     /// The peer proved who it is, in one context; the first time decides which of two links stays.
     pub(crate) fn proven(&self, link: LinkId, device: DeviceKey, context: ContextId) -> Verdict {
         let mut inner = self.lock();

@@ -23,8 +23,8 @@ impl<S: Store> Thread<S> {
         message: Vec<u8>,
         signature: Signature,
     ) -> Result<(), StoreError> {
-        let judgement = if device == self.store.device() {
-            // A copy of this very installation, or a link that leads back here.
+        // A copy of this very installation is a peer like others: each has to hear what the other wrote.
+        let judgement = if device == self.store.device() && self.peers.leads_back(link) {
             Judgement::Refused(EndReason::Done)
         } else {
             self.store.judge(context, device, &message, &signature)?

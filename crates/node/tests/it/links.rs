@@ -8,7 +8,7 @@ use aeroedge_node::PeerState;
 use aeroedge_transport::memory;
 
 use crate::ledger::{Faults, Ledger};
-use crate::support::{connect, eventually, len, start, write};
+use crate::support::{connect, connect_by, eventually, len, start, write};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_talks_garbage_is_dropped_and_counted() {
@@ -37,7 +37,7 @@ async fn of_two_links_to_one_device_one_stays() {
     let (a, b) = (start(Ledger::new(1)), start(Ledger::new(2)));
     let (a, b) = (a.handle(), b.handle());
     let first = connect(&a, &b).await;
-    let second = connect(&a, &b).await;
+    let second = connect_by("another", &a, &b).await;
     eventually("one of them is closed", async || {
         first.reason().is_some() != second.reason().is_some()
     })
@@ -55,6 +55,16 @@ async fn a_link_to_oneself_comes_to_nothing() {
     let closer = connect(&node.handle(), &node.handle()).await;
     closer.closed().await;
     assert!(node.handle().peers().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_hears_a_copy_of_itself() {
+    let (a, b) = (start(Ledger::new(1)), start(Ledger::new(1)));
+    let (a, b) = (a.handle(), b.handle());
+    let closer = connect(&a, &b).await;
+    write(&a, "for the copy").await;
+    eventually("it arrives", async || len(&b).await == 1).await;
+    assert_eq!(closer.reason(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,17 @@ pub(crate) fn start(ledger: Ledger) -> Node<Ledger> {
 
 /// Connects two nodes by a link that the returned handle can cut.
 pub(crate) async fn connect(a: &NodeHandle<Ledger>, b: &NodeHandle<Ledger>) -> Closer {
-    let (here, there) = memory::pair();
+    connect_by("memory", a, b).await
+}
+
+/// By a transport of this name.
+pub(crate) async fn connect_by(
+    transport: &'static str,
+    a: &NodeHandle<Ledger>,
+    b: &NodeHandle<Ledger>,
+) -> Closer {
+    let (mut here, mut there) = memory::pair();
+    (here.transport, there.transport) = (transport, transport);
     let closer = here.closer();
     a.accept(here).await;
     b.accept(there).await;
