@@ -14,6 +14,7 @@ pub mod flights;
 pub mod imports;
 
 pub mod audit;
+pub mod clock;
 pub mod copies;
 pub mod doctor;
 pub mod standing;

@@ -22,9 +22,9 @@ pub(crate) use flight::{
     FlightFields, FlightFilterArguments, ListFlightArguments,
 };
 pub(crate) use work::{
-    AddDeviceArguments, AuditCommand, DeviceCommand, ExportArguments, ImportCommand,
-    ImportForeflightArguments, ImportUndoArguments, InitArguments, PairArguments, ReportedRows,
-    RestoreArguments, SyncCommand, UpArguments, WaitArguments,
+    AddDeviceArguments, AuditCommand, DeviceCommand, DoctorArguments, ExportArguments,
+    ImportCommand, ImportForeflightArguments, ImportUndoArguments, InitArguments, PairArguments,
+    ReportedRows, RestoreArguments, SyncCommand, UpArguments, WaitArguments,
 };
 
 const EXAMPLES: &str = "\
@@ -120,7 +120,7 @@ pub(crate) enum Command {
     #[command(
         after_help = "Examples:\n  aeroedge doctor\n  aeroedge --data /srv/club doctor --json\n\nExits with 1 if something must be done."
     )]
-    Doctor,
+    Doctor(DoctorArguments),
     /// Show three devices of one club finding each other, on this computer
     Demo(DemoArguments),
 }

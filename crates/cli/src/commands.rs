@@ -61,7 +61,7 @@ async fn carry_out(command: Command, bench: &Bench) -> Result<ExitCode, Failure>
         Command::Audit(command) => audit::run(&command, bench)?,
         Command::Export(arguments) => copies::export(&arguments, bench)?,
         Command::Restore(arguments) => copies::restore(&arguments, bench)?,
-        Command::Doctor => return care::doctor(bench).await,
+        Command::Doctor(arguments) => return care::doctor(&arguments, bench).await,
         Command::Demo(arguments) => demo::run(&arguments, bench.output).await?,
     }
     Ok(ExitCode::SUCCESS)

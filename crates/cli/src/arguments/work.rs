@@ -6,6 +6,13 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 #[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// After the clock was ahead and is right again: write what it stamped with the future again at the present
+    #[arg(long)]
+    pub(crate) repair_clock: bool,
+}
+
+#[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  aeroedge init --name 'Avery Example'\n  aeroedge --data /srv/club init --name 'Front Desk' --seal --passphrase-file /run/secrets/club"
 )]

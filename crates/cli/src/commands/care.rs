@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use aeroedge_app::clock;
 use aeroedge_app::doctor::{self, Finding, State};
 use aeroedge_app::folder::DataFolder;
 use aeroedge_app::installation::{Installation, needs_passphrase};
@@ -9,7 +10,7 @@ use aeroedge_app::standing;
 use serde::Serialize;
 
 use super::Bench;
-use crate::arguments::InitArguments;
+use crate::arguments::{DoctorArguments, InitArguments};
 use crate::desk;
 use crate::failure::Failure;
 use crate::output::pairs;
@@ -68,12 +69,15 @@ struct Examination {
 }
 
 /// Looks at everything; exits with 1 if something must be done.
-pub(super) async fn doctor(bench: &Bench) -> Result<ExitCode, Failure> {
+pub(super) async fn doctor(
+    arguments: &DoctorArguments,
+    bench: &Bench,
+) -> Result<ExitCode, Failure> {
     let path = bench.path()?;
     let mut findings = doctor::examine_folder(&path, desk::now());
     if let Ok(folder) = DataFolder::open(&path) {
         findings.push(node(&folder).await);
-        examine_inside(&folder, bench, &mut findings);
+        examine_inside(&folder, arguments, bench, &mut findings);
     }
     let examination = Examination {
         healthy: findings.iter().all(|finding| finding.state != State::Bad),
@@ -88,7 +92,12 @@ pub(super) async fn doctor(bench: &Bench) -> Result<ExitCode, Failure> {
 }
 
 /// What can be seen only with the keys.
-fn examine_inside(folder: &DataFolder, bench: &Bench, findings: &mut Vec<Finding>) {
+fn examine_inside(
+    folder: &DataFolder,
+    arguments: &DoctorArguments,
+    bench: &Bench,
+    findings: &mut Vec<Finding>,
+) {
     let global = &bench.global;
     let given = global.passphrase_file.is_some() || global.passphrase_stdin;
     let sealed = needs_passphrase(folder).unwrap_or(false);
@@ -119,6 +128,14 @@ fn examine_inside(folder: &DataFolder, bench: &Bench, findings: &mut Vec<Finding
             return;
         }
     };
+    if arguments.repair_clock {
+        let repaired = clock::repair(&mut installation.device, desk::now());
+        findings.push(repaired.unwrap_or_else(|error| Finding::from_error("clock repair", &error)));
+    }
+    match clock::examine(&installation.device, desk::now()) {
+        Err(error) => findings.push(Finding::from_error("clock", &error)),
+        Ok(more) => findings.extend(more),
+    }
     match standing::counts(&mut installation.device) {
         Err(error) => findings.push(Finding::from_error("content", &error)),
         Ok(standings) => findings.extend(standings.iter().flat_map(doctor::examine_standing)),
