@@ -1,5 +1,6 @@
 //! The use cases on real data folders.
 
+mod clocks;
 mod copies;
 mod leaks;
 mod logbook;
