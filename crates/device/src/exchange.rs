@@ -351,6 +351,8 @@ impl Device {
                     let reason = "a copy of this device went on under it";
                     forks::set_spent(engine.connection(), *writer, reason)?;
                     received.own_grew = true;
+                    // What was written here has seen more since it was last looked up.
+                    pass.vectors.clear();
                 }
                 for cut in stored.cuts {
                     received.forked.push(cut.signer);

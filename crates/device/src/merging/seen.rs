@@ -70,8 +70,9 @@ pub(crate) fn find(
                 add_met(connection, &mut lines, tag, seq, other)?;
             }
             found => {
+                // Beyond the end of the only log that is here it may be of that one; another entry under a number that is here is not.
                 let other = found.or(match &others[..] {
-                    [other] => Some(other),
+                    [other] if seq > other.tail => Some(other),
                     _ => None,
                 });
                 if !is_settled(connection, state, log, &others, other, line) {
@@ -120,7 +121,7 @@ fn is_settled(
             .history
             .is_settled(other.signer, other.compartment, next, &chain)
     };
-    if let Some(found) = found {
+    if let Some(found) = found.filter(|found| line.seq <= found.tail) {
         return ends_there(found);
     }
     if let Some(first) = others.first() {

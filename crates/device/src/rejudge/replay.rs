@@ -327,7 +327,7 @@ impl Replay<'_> {
                 .collect();
             let found = stored::find_seen(connection, &others, line)?;
             let other = found.or(match &others[..] {
-                [other] => Some(other),
+                [other] if seq > other.tail => Some(other),
                 _ => None,
             });
             let Some(other) = other else {

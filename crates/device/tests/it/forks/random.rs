@@ -159,6 +159,28 @@ fn two(peers: &mut [Peer], one: usize, other: usize) -> (&Peer, &mut Peer) {
     }
 }
 
+#[test]
+fn a_device_that_heard_two_stories_is_copied() {
+    let carry = |from, to| Step::Carry {
+        from,
+        to,
+        bytes: 1,
+        repeat: false,
+    };
+    let write = |by, row| Step::Write { by, row };
+    run(&[
+        Step::Copy { of: 1 },
+        write(2, 0),
+        write(0, 0),
+        carry(2, 0),
+        write(1, 0),
+        carry(1, 0),
+        write(0, 1),
+        Step::Copy { of: 0 },
+        write(3, 0),
+    ]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: std::env::var("AEROEDGE_FORK_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(24),
