@@ -4,6 +4,7 @@
 //! violation. Nothing here depends on the commit or on what was tracked: the files as they lie are what counts.
 
 mod arrows;
+mod claims;
 mod licences;
 mod reach;
 pub mod read;
@@ -14,6 +15,7 @@ mod sql;
 mod words;
 
 pub use arrows::arrows_point_down;
+pub use claims::claims_are_tested;
 pub use licences::licences_are_welcome;
 pub use reach::core_crates_do_no_io;
 pub use shape::{

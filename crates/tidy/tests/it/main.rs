@@ -91,6 +91,16 @@ fn licences_are_welcome() {
 }
 
 #[test]
+fn claims_of_the_threat_model_are_tested() {
+    let page = include_str!("../../../../docs/threat-model.md");
+    check(&aeroedge_tidy::claims_are_tested(
+        "docs/threat-model.md",
+        page,
+        &WORKSPACE.crates,
+    ));
+}
+
+#[test]
 fn the_whole_workspace_was_read() {
     let log = WORKSPACE
         .crates
