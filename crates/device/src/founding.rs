@@ -12,6 +12,7 @@ use rand::CryptoRng;
 use crate::device::{Device, DeviceError};
 use crate::membership::MembershipError;
 use crate::state::{self, ContextState};
+use crate::verdicts;
 use crate::write::WriteError;
 
 /// The context was not founded; nothing of it is there.
@@ -54,12 +55,17 @@ impl Device {
         let entered = context::create(&self.secrets, &founding, stamp, rng);
         self.save_writer(&entered)?;
         let context = entered.context;
+        let is_judged = !self.is_rejudge_due();
         // What the write needs to know of the context stands in memory before it stands in the database.
         let outcome = match self.imagine(&entered) {
             Ok(()) => self
                 .write(now, rng, |transaction| {
                     for entry in &entered.entries {
                         state::store(transaction, entry).map_err(InTransaction::Sqlite)?;
+                    }
+                    if is_judged {
+                        // Nobody else has written anything here that a beginning could judge.
+                        verdicts::set_all_judged(transaction).map_err(InTransaction::Sqlite)?;
                     }
                     records(transaction, context).map_err(InTransaction::Records)
                 })
@@ -73,6 +79,9 @@ impl Device {
         if outcome.is_ok() {
             self.took_in = true;
             self.read_control().map_err(MembershipError::from)?;
+            if is_judged {
+                self.control_judged = self.control_read;
+            }
         } else {
             self.reload().map_err(MembershipError::from)?;
         }

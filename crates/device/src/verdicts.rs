@@ -166,6 +166,14 @@ pub(crate) fn judged_control(connection: &Connection) -> rusqlite::Result<i64> {
     Ok(found.unwrap_or(0))
 }
 
+/// No control entry that is here has consequences that were not drawn.
+pub(crate) fn set_all_judged(connection: &Connection) -> rusqlite::Result<()> {
+    let newest = connection
+        .prepare_cached("SELECT coalesce(max(arrival), 0) FROM device_control")?
+        .query_row([], |row| row.get(0))?;
+    set_judged_control(connection, newest)
+}
+
 /// See [`judged_control`].
 pub(crate) fn set_judged_control(connection: &Connection, arrival: i64) -> rusqlite::Result<()> {
     connection
