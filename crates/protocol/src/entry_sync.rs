@@ -66,6 +66,8 @@ pub(crate) struct EntrySync {
     pub(crate) outstanding: usize,
     /// The read under way was asked for before the peer's position was set back: its answer is void.
     reading_is_void: bool,
+    /// Logs that reading came past before this session was told of them.
+    passed_over: BTreeSet<WriterKey>,
     /// Whether the session has this compartment in its line of those to read for.
     pub(crate) in_line: bool,
     in_sync: bool,
@@ -93,6 +95,7 @@ impl EntrySync {
             reading: None,
             outstanding: 0,
             reading_is_void: false,
+            passed_over: BTreeSet::new(),
             in_line: false,
             in_sync: false,
         }
@@ -190,6 +193,11 @@ impl EntrySync {
             }
             self.local.copy(changed, writer);
             self.stalled = false;
+            if self.passed_over.remove(writer) {
+                // Reading went past its beginning before it was told of.
+                self.cursor = Cursor::START;
+                self.reading_is_void = self.reading.is_some();
+            }
             self.place(*writer);
             self.compare_story(writer)?;
             let relayed = origin == Origin::Elsewhere && delay_ms > 0 && self.peer_known;
@@ -262,8 +270,11 @@ impl EntrySync {
         for mut run in runs {
             let has = self.peer.get(&run.writer).copied().unwrap_or_default();
             // A log of which the session was not told may be of a writer whose admission the peer was not told.
+            if !self.local.contains_key(&run.writer) {
+                self.passed_over.insert(run.writer);
+                continue;
+            }
             if run.last() <= has
-                || !self.local.contains_key(&run.writer)
                 || run.entries.is_empty()
                 || self.declined_by_peer.contains(&run.writer)
             {
