@@ -45,8 +45,7 @@ impl Device {
         stretch: Stretch,
     ) -> Result<(), MembershipError> {
         self.refresh()?;
-        // Whose admission did not stand, because it crossed a withdrawal of its invite, comes again with another.
-        if self.is_member(link.context) {
+        if self.contexts.contains_key(&link.context) {
             return Err(MembershipError::AlreadyMember);
         }
         let context = link.context;
@@ -68,13 +67,6 @@ impl Device {
             None if self.contexts.contains_key(&context) => JoinState::Joined,
             None => JoinState::NotStarted,
         }
-    }
-
-    /// Whether this device counts among those of the context, as far as is known here.
-    fn is_member(&self, context: ContextId) -> bool {
-        self.contexts
-            .get(&context)
-            .is_some_and(|state| state.roster.active_device(self.key()).is_some())
     }
 
     /// Gives up joining. Nothing was stored.
