@@ -88,7 +88,7 @@ impl World {
             self.soon(500, again);
             return Ok(());
         };
-        if self.is_member(node, context) && !self.is_stranded(node, context) {
+        if self.is_member(node, context) {
             return Ok(());
         }
         let may_invite: Vec<usize> = self
@@ -193,10 +193,7 @@ impl World {
                 JoinState::WrongSecret if wish.wrong.take().is_some() => {
                     device.cancel_join(id);
                     self.figures.wrong_secrets += 1;
-                    // Who comes again after an admission that did not stand holds what came with that.
-                    if !self.is_stranded(node, wish.context) {
-                        self.check_stranger(node, id)?;
-                    }
+                    self.check_stranger(node, id)?;
                     restart = true;
                 }
                 JoinState::WrongSecret => return Err(fault(node, "the right secret is refused")),
@@ -232,7 +229,7 @@ impl World {
             self.give_up_joining(node)?;
             self.at(self.now, Happening::Invite { context, node });
         }
-        self.invite_if_stranded(node);
+        self.note_if_stranded(node);
         let now = self.clock(node);
         if let Some(device) = &mut self.machines[node].device {
             device
@@ -436,6 +433,15 @@ impl World {
             .switch_on(now)
             .map_err(|error| fault(node, &describe(&error)))?;
         self.note(format_args!("node {node} is on again"));
+        // What the history says of entries may have been learned a moment before the crash.
+        let clock = self.clock(node);
+        if let Some(device) = &mut self.machines[node].device
+            && device.is_rejudge_due()
+        {
+            device
+                .merge_waiting(clock)
+                .map_err(|error| fault(node, &describe(&error)))?;
+        }
         self.check_acknowledged(node)?;
         self.check_node(node)?;
         self.found_again(node);

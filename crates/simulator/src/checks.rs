@@ -26,6 +26,10 @@ impl World {
         let Some(device) = &self.machines[node].device else {
             return Ok(());
         };
+        if device.is_rejudge_due() {
+            // Its tables follow a moment later.
+            return Ok(());
+        }
         let connection = device.connection();
         let logs = self.logs(node)?;
         let own = self.machines[node].writer();
@@ -203,7 +207,8 @@ impl World {
             if !self.is_up(node) {
                 return Ok(Some(format!("node {node} is off")));
             }
-            if !self.machines[node].questions.is_empty() {
+            // Whoever was shut out knocks again and again, and somebody is always about to answer.
+            if self.out.is_empty() && !self.machines[node].questions.is_empty() {
                 return Ok(Some(format!("node {node} is at work")));
             }
             logs_by_node.push(self.logs(node)?);
@@ -258,6 +263,11 @@ impl World {
                 let frontier: BTreeMap<_, _> = logs_by_node[node]
                     .iter()
                     .filter(|log| log.compartment == compartment && log.tail > Seq::NONE)
+                    // Entries of somebody whose admission does not stand count nowhere and need not travel.
+                    .filter(|log| {
+                        let reference = self.reference(number);
+                        reference.is_some_and(|roster| roster.writer(log.writer).is_some())
+                    })
                     .map(|log| (log.writer, log.tail))
                     .collect();
                 match frontiers.get(&compartment) {
@@ -293,7 +303,8 @@ impl World {
                     .unwrap_or_default();
                 for compartment in readable {
                     for promised in self.oracle.promises(compartment) {
-                        let is_whole = !self.out.contains(&(context, promised.node))
+                        let is_whole = !self.stranded.contains(&promised.node)
+                            && !self.out.contains(&(context, promised.node))
                             && !self.reduced.contains(&(context, promised.node));
                         if promised.node == node || (is_whole && self.is_counted(context, node)) {
                             self.check_kept(node, compartment, promised)?;

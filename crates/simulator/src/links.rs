@@ -75,7 +75,7 @@ impl World {
     fn neighbours_in_rings(&self, node: usize) -> Vec<usize> {
         let mut rings: Vec<Vec<usize>> = Vec::new();
         for context in 0..self.contexts.len() {
-            rings.push(self.members(context));
+            rings.push(self.staying(context));
             for (_, compartment) in self.compartments(context) {
                 let reads = |member: &usize| {
                     let device = self.machines[*member].device.as_ref();
@@ -84,7 +84,7 @@ impl World {
                         .zip(id)
                         .is_some_and(|(device, id)| device.compartments(id).contains(&compartment))
                 };
-                rings.push(self.members(context).into_iter().filter(reads).collect());
+                rings.push(self.staying(context).into_iter().filter(reads).collect());
             }
         }
         let next = |ring: &Vec<usize>| {

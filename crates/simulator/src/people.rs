@@ -13,7 +13,7 @@ use rand::seq::IndexedRandom;
 
 use crate::answer::describe;
 use crate::invariant::Broken;
-use crate::world::{Happening, World, fault};
+use crate::world::{World, fault};
 
 /// What an administrator can do to another.
 #[derive(Debug, Clone, Copy)]
@@ -160,17 +160,14 @@ impl World {
         self.plan.administer_every_ms < u64::MAX
     }
 
-    /// Somebody whose admission did not stand, through no fault of their own, asks to be invited once more.
-    pub(crate) fn invite_if_stranded(&mut self, node: usize) {
+    /// Notes whose admission did not stand, through no fault of their own.
+    // FIXME: they should be able to join again; a device refuses to while it holds the context.
+    pub(crate) fn note_if_stranded(&mut self, node: usize) {
         for context in 0..self.contexts.len() {
-            let has_wish = self.machines[node]
-                .wishes
-                .iter()
-                .any(|wish| wish.context == context);
-            if !has_wish && !self.out.contains(&(context, node)) && self.is_stranded(node, context)
-            {
+            if !self.out.contains(&(context, node)) && self.is_stranded(node, context) {
                 self.figures.stranded += 1;
-                self.at(self.now, Happening::Invite { context, node });
+                self.stranded.insert(node);
+                self.out.insert((context, node));
             }
         }
     }
@@ -225,9 +222,16 @@ impl World {
         };
         match roster.writer(writer) {
             None => true,
-            Some(writer) => roster
-                .reductions()
-                .any(|reduction| reduction.concerns(writer)),
+            Some(writer) => {
+                let is_stranded = self
+                    .stranded
+                    .iter()
+                    .any(|node| self.machines[*node].user == writer.user);
+                is_stranded
+                    || roster
+                        .reductions()
+                        .any(|reduction| reduction.concerns(writer))
+            }
         }
     }
 

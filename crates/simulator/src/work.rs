@@ -167,6 +167,9 @@ impl World {
                 // The entries of a new member were faster than its admission. Nothing more of that member comes on this link.
                 self.figures.early_entries += 1;
                 begins_anew = true;
+            } else if reason == Declined::Gap && self.is_administered() {
+                // What was sent before was by somebody whose admission did not stand then.
+                begins_anew = true;
             } else if honest {
                 return Err(Broken::Declined {
                     node,

@@ -159,6 +159,8 @@ pub(crate) struct World {
     pub(crate) contexts: Vec<Option<ContextId>>,
     /// Who was shut out of which context.
     pub(crate) out: BTreeSet<(usize, usize)>,
+    /// Whose admission to some context did not stand at first.
+    pub(crate) stranded: BTreeSet<usize>,
     /// Whose rights in a context were ever changed.
     pub(crate) reduced: BTreeSet<(usize, usize)>,
     pub(crate) oracle: Oracle,
@@ -191,6 +193,7 @@ pub(crate) fn run_plan(seed: u64, plan: Plan, bug: Option<Bug>, keep_lines: bool
         contexts: vec![None; plan.contexts.len()],
         out: BTreeSet::new(),
         reduced: BTreeSet::new(),
+        stranded: BTreeSet::new(),
         oracle: Oracle::default(),
         trace: Trace::new(keep_lines),
         figures: Figures {
