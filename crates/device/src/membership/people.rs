@@ -23,22 +23,14 @@ impl Device {
         now: Millis,
         rng: &mut impl CryptoRng,
     ) -> Result<bool, MembershipError> {
-        self.make_durable()?;
-        let changed = self.act_in(context, now, |acts| {
-            let roster = acts.roster()?;
+        self.reduce(context, now, rng, |connection, roster| {
             let member = roster.member(user).ok_or(MembershipError::UnknownMember)?;
             if !member.is_active() {
-                return Ok(false);
+                return Ok(None);
             }
-            let cut_offs = cut_offs(acts.connection, context, &roster, |writer| {
-                writer.user == user
-            })?;
-            acts.act(Action::RemoveMember(RemoveMember { user, cut_offs }))?;
-            acts.start_due_epochs(rng, |_| true)?;
-            Ok(true)
-        })?;
-        self.pay_owed_wraps(context, now, rng)?;
-        Ok(changed)
+            let cut_offs = cut_offs(connection, context, roster, |writer| writer.user == user)?;
+            Ok(Some(Action::RemoveMember(RemoveMember { user, cut_offs })))
+        })
     }
 
     /// Ends this person's own membership. What the device holds stays on it and can be read; others start new keys.
@@ -60,35 +52,27 @@ impl Device {
         now: Millis,
         rng: &mut impl CryptoRng,
     ) -> Result<bool, MembershipError> {
-        self.make_durable()?;
-        let changed = self.act_in(context, now, |acts| {
-            let roster = acts.roster()?;
+        self.reduce(context, now, rng, |connection, roster| {
             let member = roster
                 .member(user)
                 .filter(|member| member.is_active())
                 .ok_or(MembershipError::UnknownMember)?;
             if member.rights == rights {
-                return Ok(false);
+                return Ok(None);
             }
             let loses = member.rights.role > rights.role
                 || !member.rights.permissions.is_subset(&rights.permissions);
             let cut_offs = if loses {
-                cut_offs(acts.connection, context, &roster, |writer| {
-                    writer.user == user
-                })?
+                cut_offs(connection, context, roster, |writer| writer.user == user)?
             } else {
                 Vec::new()
             };
-            acts.act(Action::SetRole(SetRole {
+            Ok(Some(Action::SetRole(SetRole {
                 user,
                 rights,
                 cut_offs,
-            }))?;
-            acts.start_due_epochs(rng, |_| true)?;
-            Ok(true)
-        })?;
-        self.pay_owed_wraps(context, now, rng)?;
-        Ok(changed)
+            })))
+        })
     }
 
     /// Shuts one device out of a context; its person's others stay. Returns whether anything changed.
@@ -99,19 +83,40 @@ impl Device {
         now: Millis,
         rng: &mut impl CryptoRng,
     ) -> Result<bool, MembershipError> {
-        self.make_durable()?;
-        let changed = self.act_in(context, now, |acts| {
-            let roster = acts.roster()?;
+        self.reduce(context, now, rng, |connection, roster| {
             let known = roster
                 .device(device)
                 .ok_or(MembershipError::UnknownDevice)?;
             if known.revoked.is_some() {
-                return Ok(false);
+                return Ok(None);
             }
-            let cut_offs = cut_offs(acts.connection, context, &roster, |writer| {
+            let cut_offs = cut_offs(connection, context, roster, |writer| {
                 writer.device == device
             })?;
-            acts.act(Action::RevokeDevice(RevokeDevice { device, cut_offs }))?;
+            Ok(Some(Action::RevokeDevice(RevokeDevice {
+                device,
+                cut_offs,
+            })))
+        })
+    }
+
+    /// Does what `decide` makes of the roster, and starts the keys that follow from it in the same transaction. Returns
+    /// whether there was anything to do.
+    fn reduce(
+        &mut self,
+        context: ContextId,
+        now: Millis,
+        rng: &mut impl CryptoRng,
+        decide: impl FnOnce(&Connection, &Roster) -> Result<Option<Action>, MembershipError>,
+    ) -> Result<bool, MembershipError> {
+        // What is cut off is counted by signed heads.
+        self.make_durable()?;
+        let changed = self.act_in(context, now, |acts| {
+            let roster = acts.roster()?;
+            let Some(action) = decide(acts.connection, &roster)? else {
+                return Ok(false);
+            };
+            acts.act(action)?;
             acts.start_due_epochs(rng, |_| true)?;
             Ok(true)
         })?;
